@@ -1,0 +1,19 @@
+"""The exceptions of cpool and the wording that they share."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+
+class BackendUnavailable(RuntimeError):
+    """A backend that was asked for is not there; the message says which, why and what installs it."""
+
+
+def bad_value(argument: str, came: object, wanted: str) -> NoReturn:
+    """Raise the ValueError for an argument of the right kind and a wrong value."""
+    raise ValueError(f"{argument}: got {came!r}; {wanted}")
+
+
+def bad_kind(argument: str, came: object, wanted: str) -> NoReturn:
+    """Raise the TypeError for an argument of the wrong kind."""
+    raise TypeError(f"{argument}: got {came!r} of type {type(came).__name__}; {wanted}")

@@ -1,0 +1,161 @@
+/* What the kernels and their callers share: types of elements, the call boiled down, the table.
+ *
+ * A call is a list of *lines*. A line adds rows of `n` neighbouring elements, one accumulator per
+ * element; then columns of the line are folded into windows, and windows are divided and rounded.
+ * The order of additions is described in plan.py; everything here keeps it.
+ */
+#ifndef CPOOL_SIMD_H
+#define CPOOL_SIMD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
+#error "cpool promises exact sums: build it without -ffast-math"
+#endif
+
+/* Elements in one block: a longer window is summed block by block. Part of the order of additions. */
+#define CPOOL_BLOCK 65536
+/* Columns of a window that are summed side by side. Part of the order of additions. */
+#define CPOOL_LANES 32
+/* Readable elements behind every line and every list of sums. */
+#define CPOOL_PAD 16
+
+enum cpool_type {
+    CPOOL_F16, CPOOL_BF16, CPOOL_F32, CPOOL_F64,
+    CPOOL_I8, CPOOL_U8, CPOOL_I16, CPOOL_U16, CPOOL_I32, CPOOL_U32, CPOOL_I64, CPOOL_U64,
+    CPOOL_TYPES
+};
+
+/* What a sum is: one double, a double and its error, one 64-bit integer, or a 128-bit one (high, low). */
+enum cpool_kind { CPOOL_SUM_F, CPOOL_SUM_D, CPOOL_SUM_I, CPOOL_SUM_W };
+
+/* Rows to add into one line: rows at base + off[r] + t*run_step, for r < rows and t < run. */
+typedef struct {
+    const char *base;
+    const int64_t *off;
+    int64_t rows, run, run_step;
+    int64_t n;     /* elements of a row; in `lanes`, the width of the window */
+    double *acc;   /* OUT: n accumulators (two planes, `plane` apart, where the kind needs them) */
+    int64_t plane;
+    int add;       /* add to what acc holds, instead of starting from zero */
+} cpool_job;
+
+/* Windows of one line: output i adds count[i] columns from start[i], `step` apart, c channels each. */
+typedef struct {
+    int64_t outputs, c, step;
+    const int64_t *start, *count;
+    int64_t uniform;         /* the stride if all windows have one size and one stride, else 0 */
+    const int64_t *perm;     /* per 8 outputs: base, terms, then terms x 8 indices; or NULL */
+    const int64_t *perm_at;  /* where the entry of each 8 outputs begins in perm */
+} cpool_fold;
+
+/* One row of results: n sums divided by `divisor` (one for all if `broadcast`). */
+typedef struct {
+    const double *sums;
+    int64_t plane;
+    const double *divisor, *reciprocal;
+    int64_t n;
+    char *out;
+    int broadcast;
+} cpool_result;
+
+typedef void (*cpool_lines_fn)(const cpool_job *jobs, int64_t count);
+typedef void (*cpool_fold_fn)(const cpool_job *lines, int64_t count, const cpool_fold *fold,
+                              double *sums, int64_t stride, int64_t plane);
+typedef void (*cpool_lanes_fn)(const cpool_job *windows, int64_t count, double *sums, int64_t plane);
+typedef void (*cpool_finish_fn)(const cpool_result *rows, int64_t count);
+
+/* The kernels of one instruction set. */
+typedef struct {
+    const char *name;
+    cpool_lines_fn lines[CPOOL_TYPES];
+    cpool_fold_fn fold[CPOOL_TYPES];
+    cpool_lanes_fn lanes[CPOOL_TYPES];
+    cpool_finish_fn finish[4][CPOOL_TYPES]; /* by kind of sum and type of result */
+    void (*read)(const char *data, int64_t bytes); /* a plain read: the memory's own speed */
+} cpool_isa;
+
+/* The instruction sets of this machine, best first; NULL behind the last. */
+const cpool_isa *cpool_isa_at(int index);
+
+/* ---- the call ---------------------------------------------------------------------------- */
+
+#define CPOOL_MAXDIM 66
+
+enum cpool_path { CPOOL_PATH_ROWS, CPOOL_PATH_PIXELS, CPOOL_PATH_LANES, CPOOL_PATH_WIDE };
+
+/* One pooled axis: window i has count[i] taps from start[i], step apart; strides in bytes. */
+typedef struct {
+    int64_t m, x_stride, out_stride, step;
+    const int64_t *start, *count;
+} cpool_pool;
+
+/* Outputs [first, last) of the inner pooled axis, which need columns [column, column + columns). */
+typedef struct {
+    int64_t first, last, column, columns;
+    cpool_fold fold;
+} cpool_tile;
+
+typedef struct {
+    const cpool_isa *isa;
+    int type, out_type, kind, path;
+    int size, out_size;                 /* bytes of an element */
+    int pack, swap;                     /* rows must be copied to a tile first; bytes are swapped */
+    int kept;                           /* outer kept axes, outermost first */
+    int64_t kept_len[CPOOL_MAXDIM], kept_x[CPOOL_MAXDIM], kept_out[CPOOL_MAXDIM];
+    int64_t lines;                      /* product of kept_len */
+    int outer;                          /* outer pooled axes, outermost first */
+    cpool_pool pool[CPOOL_MAXDIM];
+    int64_t outer_windows;              /* product of their m */
+    int64_t max_rows;                   /* most taps of one outer window */
+    const int64_t *row_at, *row_off;    /* rows of outer window o: row_off[row_at[o] .. row_at[o+1]), or NULL */
+    cpool_pool inner;
+    int64_t channels, channel_x, channel_out; /* neighbouring elements that are pooled alike */
+    int lanes;                          /* CPOOL_LANES or 1 */
+    int64_t tiles;
+    const cpool_tile *tile;             /* PATH_ROWS: of the inner axis */
+    int64_t channel_tile;               /* PATH_PIXELS and PATH_WIDE: channels at a time */
+    const int64_t *divisor_row;         /* which row of the divisor table outer window o uses */
+    const double *divisor, *reciprocal; /* rows of inner.m entries */
+    const double *divisor_wide, *reciprocal_wide; /* the same, each entry repeated per channel */
+    int dense_out;                      /* results of a line are neighbours in memory */
+    int64_t units;                      /* how many pieces the work has */
+    int64_t acc_len, sums_len, group;   /* sizes of the scratch, in elements and lines */
+} cpool_call;
+
+/* Bytes of scratch that one thread needs. */
+int64_t cpool_scratch_bytes(const cpool_call *call);
+/* Run pieces [begin, end) of the work. */
+void cpool_run(const cpool_call *call, const char *x, char *out, int64_t begin, int64_t end, void *scratch);
+/* PATH_WIDE, for few huge windows: blocks of a window, their sums one by one, and the addition in order. */
+int64_t cpool_blocks(const cpool_call *call, int64_t unit);
+void cpool_run_block(const cpool_call *call, const char *x, int64_t unit, int64_t block, double *partial, void *scratch);
+void cpool_run_total(const cpool_call *call, const char *x, char *out, int64_t unit, double *partials, void *scratch);
+
+/* ---- the floating-point mode, threads ---------------------------------------------------- */
+
+#if defined(__SSE2__) || defined(_M_X64)
+#include <xmmintrin.h>
+typedef unsigned int cpool_mode;
+static inline cpool_mode cpool_mode_enter(void)
+{
+    cpool_mode old = _mm_getcsr();
+    _mm_setcsr(0x1f80u);
+    return old;
+}
+static inline void cpool_mode_leave(cpool_mode old) { _mm_setcsr(old); }
+#else
+#include <fenv.h>
+typedef fenv_t cpool_mode;
+static inline cpool_mode cpool_mode_enter(void)
+{
+    fenv_t old;
+    fegetenv(&old);
+    fesetenv(FE_DFL_ENV);
+    return old;
+}
+static inline void cpool_mode_leave(cpool_mode old) { fesetenv(&old); }
+#endif
+
+#endif
