@@ -131,7 +131,8 @@ void cpool_run(const cpool_call *call, const char *x, char *out, int64_t begin, 
 /* PATH_WIDE, for few huge windows: blocks of a window, their sums one by one, and the addition in order. */
 int64_t cpool_blocks(const cpool_call *call, int64_t unit);
 void cpool_run_block(const cpool_call *call, const char *x, int64_t unit, int64_t block, double *partial, void *scratch);
-void cpool_run_total(const cpool_call *call, const char *x, char *out, int64_t unit, double *partials, void *scratch);
+void cpool_run_total(const cpool_call *call, const char *x, char *out, int64_t unit, int64_t blocks, int first, int last,
+                     const double *partials, double *total, void *scratch);
 
 /* ---- the floating-point mode, threads ---------------------------------------------------- */
 

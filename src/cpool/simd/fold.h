@@ -1,0 +1,196 @@
+/* Columns of lines into windows, for each kind of sum on one instruction set. */
+
+static inline void FN(F_out)(double *sum, int64_t plane, vf a, int64_t n) { (void)plane, (void)n; FN(f_st)(sum, a); }
+static inline void FN(D_out)(double *sum, int64_t plane, vd a, int64_t n)
+{
+    (void)n;
+    FN(f_st)(sum, a.hi);
+    FN(f_st)(sum + plane, a.lo);
+}
+static inline void FN(J_out)(double *sum, int64_t plane, vq a, int64_t n) { (void)plane, (void)n; FN(q_st)(sum, a); }
+static inline void FN(I_out)(double *sum, int64_t plane, vi a, int64_t n)
+{
+    int32_t lane[8];
+    (void)plane;
+    FN(i_st)(lane, a);
+    for (int64_t k = 0; k < n; k++) {
+        int64_t wide = lane[k];
+        memcpy(sum + k, &wide, 8);
+    }
+}
+static inline void FN(U_out)(double *sum, int64_t plane, vi a, int64_t n)
+{
+    uint32_t lane[8];
+    (void)plane;
+    FN(i_st)(lane, a);
+    for (int64_t k = 0; k < n; k++) {
+        int64_t wide = lane[k];
+        memcpy(sum + k, &wide, 8);
+    }
+}
+static inline void FN(K_out)(double *sum, int64_t plane, vw a, int64_t n)
+{
+    int64_t low[8], high[8];
+    FN(q_st)(low, a.low);
+    FN(q_st)(high, a.high);
+    for (int64_t k = 0; k < n; k++) {
+        cpool_wide wide = cpool_wide_halves(high[k], low[k]);
+        memcpy(sum + k, &wide.high, 8);
+        memcpy(sum + plane + k, &wide.low, 8);
+    }
+}
+
+/* Windows of c neighbouring channels: the tree of plan.py, a vector of channels at a time. */
+#define FOLD_CHANNELS(K, A, ACC, OPS)                                                                              \
+    static inline void FN(K##_channels)(const ACC *line, int64_t plane, const cpool_fold *f, double *sums, int64_t out) \
+    {                                                                                                              \
+        int64_t c = f->c;                                                                                          \
+        for (int64_t i = 0; i < f->outputs; i++)                                                                   \
+            for (int64_t ch = 0; ch < c; ch += 8) {                                                                \
+                const ACC *p = line + f->start[i] * c + ch;                                                        \
+                int64_t count = f->count[i], step = f->step * c;                                                   \
+                A a[CPOOL_LANES];                                                                                  \
+                if (count == 1)                                                                                    \
+                    a[0] = FN(OPS##_ld)(p, plane);                                                                 \
+                else {                                                                                             \
+                    /* the first halving straight from memory: only what has a partner is added */                \
+                    int64_t half = 1;                                                                              \
+                    while (2 * half < count)                                                                       \
+                        half *= 2;                                                                                 \
+                    for (int64_t l = 0; l < half; l++) {                                                           \
+                        a[l] = FN(OPS##_ld)(p + l * step, plane);                                                  \
+                        if (l + half < count)                                                                      \
+                            a[l] = FN(OPS##_add)(a[l], FN(OPS##_ld)(p + (l + half) * step, plane));                \
+                    }                                                                                              \
+                    for (half /= 2; half; half /= 2)                                                               \
+                        for (int64_t l = 0; l < half; l++)                                                         \
+                            a[l] = FN(OPS##_add)(a[l], a[l + half]);                                               \
+                }                                                                                                  \
+                FN(K##_out)(sums + i * c + ch, out, a[0], c - ch < 8 ? c - ch : 8);                                \
+            }                                                                                                      \
+    }
+FOLD_CHANNELS(F, vf, double, F)
+FOLD_CHANNELS(D, vd, double, D)
+FOLD_CHANNELS(I, vi, int32_t, I)
+FOLD_CHANNELS(U, vi, int32_t, I)
+FOLD_CHANNELS(J, vq, int64_t, J)
+FOLD_CHANNELS(K, vw, int64_t, K)
+#undef FOLD_CHANNELS
+
+/* Windows of one size that begin at neighbouring columns: eight outputs are eight neighbouring lanes. */
+#define FOLD_SLIDING(K, A, ACC, OPS)                                                                               \
+    static inline void FN(K##_sliding)(const ACC *line, int64_t plane, const cpool_fold *f, double *sums, int64_t out) \
+    {                                                                                                              \
+        int64_t count = f->count[0], begin = 1;                                                                    \
+        while (2 * begin < count)                                                                                  \
+            begin *= 2;                                                                                            \
+        for (int64_t i = 0; i < f->outputs; i += 8) {                                                              \
+            const ACC *p = line + f->start[0] + i;                                                                 \
+            A a[CPOOL_LANES / 2];                                                                                  \
+            if (count == 2) {                                                                                      \
+                a[0] = FN(OPS##_add)(FN(OPS##_ld)(p, plane), FN(OPS##_ld)(p + 1, plane));                          \
+            } else {                                                                                               \
+                for (int64_t l = 0; l < begin; l++) {                                                              \
+                    a[l] = FN(OPS##_ld)(p + l, plane);                                                             \
+                    if (l + begin < count)                                                                         \
+                        a[l] = FN(OPS##_add)(a[l], FN(OPS##_ld)(p + l + begin, plane));                            \
+                }                                                                                                  \
+                for (int64_t half = begin / 2; half; half /= 2)                                                    \
+                    for (int64_t l = 0; l < half; l++)                                                             \
+                        a[l] = FN(OPS##_add)(a[l], a[l + half]);                                                   \
+            }                                                                                                      \
+            FN(K##_out)(sums + i, out, a[0], f->outputs - i < 8 ? f->outputs - i : 8);                             \
+        }                                                                                                          \
+    }
+FOLD_SLIDING(F, vf, double, F)
+FOLD_SLIDING(D, vd, double, D)
+FOLD_SLIDING(I, vi, int32_t, I)
+FOLD_SLIDING(U, vi, int32_t, I)
+FOLD_SLIDING(J, vq, int64_t, J)
+FOLD_SLIDING(K, vw, int64_t, K)
+#undef FOLD_SLIDING
+
+/* One window of up to 32 neighbouring columns as eight lanes. */
+static inline vf FN(f_window)(const double *p, int64_t n)
+{
+    if (n <= 8)
+        return FN(f_ldn)(p, (int)n);
+    vf a = FN(f_ld)(p);
+    if (n <= 16)
+        return FN(f_add)(a, FN(f_ldn)(p + 8, (int)n - 8));
+    vf b = FN(f_ld)(p + 8);
+    if (n <= 24)
+        return FN(f_add)(FN(f_add)(a, FN(f_ldn)(p + 16, (int)n - 16)), b);
+    a = FN(f_add)(a, FN(f_ld)(p + 16));
+    return FN(f_add)(a, FN(f_add)(b, FN(f_ldn)(p + 24, (int)n - 24)));
+}
+
+/* Windows anywhere: each one a vector, eight vectors folded together. */
+static inline void FN(F_anywhere)(const double *line, const cpool_fold *f, double *sums)
+{
+    for (int64_t i = 0; i < f->outputs; i += 8) {
+        vf v[8];
+#if HAS_PERM
+        if (f->perm && f->perm_at[i / 8] >= 0) {
+            const int64_t *entry = f->perm + f->perm_at[i / 8];
+            const double *p = line + entry[0];
+            int64_t terms = entry[1];
+            entry += 2;
+            vf sum;
+            if (terms <= 2) {
+                sum = FN(f_pick)(p, entry);
+                if (terms == 2)
+                    sum = FN(f_add)(sum, FN(f_pick)(p, entry + 8));
+            } else if (terms <= 4) {
+                sum = FN(f_add)(FN(f_pick)(p, entry), FN(f_pick)(p, entry + 16));
+                vf odd = FN(f_pick)(p, entry + 8);
+                if (terms == 4)
+                    odd = FN(f_add)(odd, FN(f_pick)(p, entry + 24));
+                sum = FN(f_add)(sum, odd);
+            } else {
+                vf t[8];
+                for (int64_t k = 0; k < 8; k++)
+                    t[k] = k < terms ? FN(f_pick)(p, entry + 8 * k) : FN(f_zero)();
+                for (int64_t half = 4; half; half /= 2)
+                    for (int64_t k = 0; k < half; k++)
+                        t[k] = FN(f_add)(t[k], t[k + half]);
+                sum = t[0];
+            }
+            FN(f_st)(sums + i, sum);
+            continue;
+        }
+#endif
+        int64_t some = f->outputs - i < 8 ? f->outputs - i : 8;
+        for (int64_t k = 0; k < some; k++)
+            v[k] = FN(f_window)(line + f->start[i + k], f->count[i + k]);
+        for (int64_t k = some; k < 8; k++)
+            v[k] = FN(f_zero)();
+        FN(f_st)(sums + i, FN(f_fold8)(v));
+    }
+}
+
+#define FOLD(K, ACC, ANYWHERE)                                                                                     \
+    static void FN3(cpool_fold, K)(const cpool_job *lines, int64_t count, const cpool_fold *f, double *sums,       \
+                                   int64_t stride, int64_t plane)                                                  \
+    {                                                                                                              \
+        for (int64_t g = 0; g < count; g++, sums += stride) {                                                      \
+            const ACC *line = (const ACC *)lines[g].acc;                                                           \
+            int64_t apart = lines[g].plane;                                                                        \
+            if (f->c > 1)                                                                                          \
+                FN(K##_channels)(line, apart, f, sums, plane);                                                     \
+            else if (f->uniform == 1 && f->step == 1 && f->count[0] > 1)                                           \
+                FN(K##_sliding)(line, apart, f, sums, plane);                                                      \
+            else {                                                                                                 \
+                ANYWHERE                                                                                           \
+                for (int64_t i = 0; i < f->outputs; i++)                                                           \
+                    FN(K##_tree)(line + f->start[i], apart, f->step, f->count[i], sums + i, plane);                \
+            }                                                                                                      \
+        }                                                                                                          \
+    }
+FOLD(F, double, if (f->step == 1) { FN(F_anywhere)(line, f, sums); continue; })
+FOLD(D, double, )
+FOLD(I, int32_t, )
+FOLD(U, int32_t, )
+FOLD(J, int64_t, )
+FOLD(K, int64_t, )
+#undef FOLD

@@ -1,0 +1,125 @@
+/* The accumulators: eight lanes of each kind of sum, and how an element gets in. Included once per instruction set. */
+
+/* double and error: two-sum of every element, errors beside it */
+typedef struct { vf hi, lo; } FN(vd);
+/* 64-bit integers by halves, so that no block can wrap */
+typedef struct { vq low, high; } FN(vw);
+#define vd FN(vd)
+#define vw FN(vw)
+
+static inline vf FN(F_zero)(void) { return FN(f_zero)(); }
+static inline vf FN(F_ld)(const double *p, int64_t plane) { (void)plane; return FN(f_ld)(p); }
+static inline void FN(F_st)(double *p, int64_t plane, vf a) { (void)plane; FN(f_st)(p, a); }
+static inline vf FN(F_add)(vf a, vf b) { return FN(f_add)(a, b); }
+
+static inline vd FN(D_zero)(void) { return (vd){FN(f_zero)(), FN(f_zero)()}; }
+static inline vd FN(D_ld)(const double *p, int64_t plane) { return (vd){FN(f_ld)(p), FN(f_ld)(p + plane)}; }
+static inline void FN(D_st)(double *p, int64_t plane, vd a)
+{
+    FN(f_st)(p, a.hi);
+    FN(f_st)(p + plane, a.lo);
+}
+static inline vf FN(two_sum)(vf a, vf b, vf *error)
+{
+    vf sum = FN(f_add)(a, b), part = FN(f_sub)(sum, a);
+    *error = FN(f_add)(FN(f_sub)(a, FN(f_sub)(sum, part)), FN(f_sub)(b, part));
+    return sum;
+}
+static inline vd FN(D_addx)(vd a, vf x)
+{
+    vf error;
+    a.hi = FN(two_sum)(a.hi, x, &error);
+    a.lo = FN(f_add)(a.lo, error);
+    return a;
+}
+static inline vd FN(D_add)(vd a, vd b)
+{
+    vf error;
+    a.hi = FN(two_sum)(a.hi, b.hi, &error);
+    a.lo = FN(f_add)(FN(f_add)(a.lo, b.lo), error);
+    return a;
+}
+
+static inline vi FN(I_zero)(void) { return FN(i_zero)(); }
+static inline vi FN(I_ld)(const int32_t *p, int64_t plane) { (void)plane; return FN(i_ld)(p); }
+static inline void FN(I_st)(int32_t *p, int64_t plane, vi a) { (void)plane; FN(i_st)(p, a); }
+static inline vi FN(I_add)(vi a, vi b) { return FN(i_add)(a, b); }
+static inline vi FN(I_adds)(vi a, vs x) { return FN(i_add)(a, FN(i_of_s)(x)); }
+static inline vi FN(I_addus)(vi a, vs x) { return FN(i_add)(a, FN(i_of_us)(x)); }
+
+static inline vq FN(J_zero)(void) { return FN(q_zero)(); }
+static inline vq FN(J_ld)(const int64_t *p, int64_t plane) { (void)plane; return FN(q_ld)(p); }
+static inline void FN(J_st)(int64_t *p, int64_t plane, vq a) { (void)plane; FN(q_st)(p, a); }
+static inline vq FN(J_add)(vq a, vq b) { return FN(q_add)(a, b); }
+
+static inline vw FN(K_zero)(void) { return (vw){FN(q_zero)(), FN(q_zero)()}; }
+static inline vw FN(K_ld)(const int64_t *p, int64_t plane) { return (vw){FN(q_ld)(p), FN(q_ld)(p + plane)}; }
+static inline void FN(K_st)(int64_t *p, int64_t plane, vw a)
+{
+    FN(q_st)(p, a.low);
+    FN(q_st)(p + plane, a.high);
+}
+static inline vw FN(K_add)(vw a, vw b) { return (vw){FN(q_add)(a.low, b.low), FN(q_add)(a.high, b.high)}; }
+static inline vw FN(K_adds)(vw a, vq x) { return (vw){FN(q_add)(a.low, FN(q_low)(x)), FN(q_add)(a.high, FN(q_high)(x))}; }
+static inline vw FN(K_addus)(vw a, vq x) { return (vw){FN(q_add)(a.low, FN(q_low)(x)), FN(q_add)(a.high, FN(q_uhigh)(x))}; }
+
+/* ---- folding: one scalar sum out of a few columns, by halves: l + (l+16), l + (l+8), ... l + (l+1) --------- */
+
+static inline void FN(F_tree)(const double *line, int64_t plane, int64_t step, int64_t count, double *sum, int64_t out)
+{
+    double a[CPOOL_LANES];
+    (void)plane, (void)out;
+    for (int64_t i = 0; i < count; i++)
+        a[i] = line[i * step];
+    for (int64_t half = CPOOL_LANES / 2; half; half /= 2)
+        for (int64_t l = 0; l < half && l + half < count; l++)
+            a[l] += a[l + half];
+    *sum = a[0];
+}
+static inline void FN(D_tree)(const double *line, int64_t plane, int64_t step, int64_t count, double *sum, int64_t out)
+{
+    cpool_pair a[CPOOL_LANES];
+    for (int64_t i = 0; i < count; i++)
+        a[i] = (cpool_pair){line[i * step], line[i * step + plane]};
+    for (int64_t half = CPOOL_LANES / 2; half; half /= 2)
+        for (int64_t l = 0; l < half && l + half < count; l++)
+            a[l] = cpool_pair_add(a[l], a[l + half]);
+    sum[0] = a[0].hi;
+    sum[out] = a[0].lo;
+}
+/* Integers are exact in any order. Sums of 8 and 16 bits are 32 bits wide, and a block of them fits. */
+static inline void FN(I_tree)(const int32_t *line, int64_t plane, int64_t step, int64_t count, double *sum, int64_t out)
+{
+    int64_t total = 0;
+    (void)plane, (void)out;
+    for (int64_t i = 0; i < count; i++)
+        total += line[i * step];
+    memcpy(sum, &total, 8);
+}
+static inline void FN(U_tree)(const int32_t *line, int64_t plane, int64_t step, int64_t count, double *sum, int64_t out)
+{
+    int64_t total = 0;
+    (void)plane, (void)out;
+    for (int64_t i = 0; i < count; i++)
+        total += (uint32_t)line[i * step];
+    memcpy(sum, &total, 8);
+}
+static inline void FN(J_tree)(const int64_t *line, int64_t plane, int64_t step, int64_t count, double *sum, int64_t out)
+{
+    int64_t total = 0;
+    (void)plane, (void)out;
+    for (int64_t i = 0; i < count; i++)
+        total += line[i * step];
+    memcpy(sum, &total, 8);
+}
+static inline void FN(K_tree)(const int64_t *line, int64_t plane, int64_t step, int64_t count, double *sum, int64_t out)
+{
+    int64_t low = 0, high = 0;
+    for (int64_t i = 0; i < count; i++) {
+        low += line[i * step];
+        high += line[i * step + plane];
+    }
+    cpool_wide wide = cpool_wide_halves(high, low);
+    memcpy(sum, &wide.high, 8);
+    memcpy(sum + out, &wide.low, 8);
+}

@@ -1,0 +1,178 @@
+/* The vocabulary of AVX2 (with F16C and FMA): eight lanes are two registers. */
+
+typedef struct { __m256d a, b; } FN(vf);
+typedef struct { __m256i a, b; } FN(vq);
+typedef __m256i FN(vi);
+typedef __m128i FN(vs);
+#define vf FN(vf)
+#define vq FN(vq)
+#define vi FN(vi)
+#define vs FN(vs)
+
+static inline vf FN(f_zero)(void) { return (vf){_mm256_setzero_pd(), _mm256_setzero_pd()}; }
+static inline vf FN(f_add)(vf x, vf y) { return (vf){_mm256_add_pd(x.a, y.a), _mm256_add_pd(x.b, y.b)}; }
+static inline vf FN(f_sub)(vf x, vf y) { return (vf){_mm256_sub_pd(x.a, y.a), _mm256_sub_pd(x.b, y.b)}; }
+static inline vf FN(f_ld)(const double *p) { return (vf){_mm256_loadu_pd(p), _mm256_loadu_pd(p + 4)}; }
+static inline vf FN(f_ldn)(const double *p, int n)
+{
+    const __m256i *mask = (const __m256i *)(cpool_masks + 8 - n);
+    vf v = FN(f_ld)(p);
+    v.a = _mm256_and_pd(v.a, _mm256_castsi256_pd(_mm256_loadu_si256(mask)));
+    v.b = _mm256_and_pd(v.b, _mm256_castsi256_pd(_mm256_loadu_si256((const __m256i *)(cpool_masks + 12 - n))));
+    return v;
+}
+static inline void FN(f_st)(double *p, vf x)
+{
+    _mm256_storeu_pd(p, x.a);
+    _mm256_storeu_pd(p + 4, x.b);
+}
+
+static inline vq FN(q_zero)(void) { return (vq){_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+static inline vq FN(q_add)(vq x, vq y) { return (vq){_mm256_add_epi64(x.a, y.a), _mm256_add_epi64(x.b, y.b)}; }
+static inline vq FN(q_ld)(const void *p)
+{
+    const __m256i *at = (const __m256i *)p;
+    return (vq){_mm256_loadu_si256(at), _mm256_loadu_si256(at + 1)};
+}
+static inline void FN(q_st)(void *p, vq x)
+{
+    _mm256_storeu_si256((__m256i *)p, x.a);
+    _mm256_storeu_si256((__m256i *)p + 1, x.b);
+}
+
+static inline vi FN(i_zero)(void) { return _mm256_setzero_si256(); }
+static inline vi FN(i_add)(vi a, vi b) { return _mm256_add_epi32(a, b); }
+static inline vi FN(i_ld)(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
+static inline void FN(i_st)(void *p, vi a) { _mm256_storeu_si256((__m256i *)p, a); }
+
+static inline vs FN(s_zero)(void) { return _mm_setzero_si128(); }
+static inline vs FN(s_add)(vs a, vs b) { return _mm_add_epi16(a, b); }
+static inline vi FN(i_of_s)(vs a) { return _mm256_cvtepi16_epi32(a); }
+static inline vi FN(i_of_us)(vs a) { return _mm256_cvtepu16_epi32(a); }
+
+static inline vf FN(f_of_ps)(__m256 x)
+{
+    return (vf){_mm256_cvtps_pd(_mm256_castps256_ps128(x)), _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1))};
+}
+static inline __m256i FN(m32)(int n)
+{
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+static inline __m128i FN(l16)(const char *p) { return _mm_loadu_si128((const __m128i *)p); }
+static inline __m128i FN(n16)(const char *p, int n)
+{
+    uint64_t part[2] = {0, 0};
+    cpool_copy_tail(part, p, 2 * n);
+    return _mm_loadu_si128((const __m128i *)part);
+}
+static inline __m128i FN(l8)(const char *p) { return _mm_loadl_epi64((const __m128i *)p); }
+static inline __m128i FN(n8)(const char *p, int n)
+{
+    uint64_t part = 0;
+    cpool_copy_tail(&part, p, n);
+    return _mm_cvtsi64_si128((int64_t)part);
+}
+static inline vf FN(x_f32)(const char *p)
+{
+    return (vf){_mm256_cvtps_pd(_mm_loadu_ps((const float *)p)), _mm256_cvtps_pd(_mm_loadu_ps((const float *)p + 4))};
+}
+static inline vf FN(xn_f32)(const char *p, int n) { return FN(f_of_ps)(_mm256_maskload_ps((const float *)p, FN(m32)(n))); }
+static inline vf FN(x_f64)(const char *p) { return FN(f_ld)((const double *)p); }
+static inline vf FN(xn_f64)(const char *p, int n)
+{
+    __m256i all = FN(m32)(n);
+    return (vf){_mm256_maskload_pd((const double *)p, _mm256_cvtepi32_epi64(_mm256_castsi256_si128(all))),
+                _mm256_maskload_pd((const double *)p + 4, _mm256_cvtepi32_epi64(_mm256_extracti128_si256(all, 1)))};
+}
+static inline vf FN(half)(__m128i h) { return FN(f_of_ps)(_mm256_cvtph_ps(h)); }
+static inline vf FN(brain)(__m128i h)
+{
+    return FN(f_of_ps)(_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16)));
+}
+static inline vf FN(x_f16)(const char *p) { return FN(half)(FN(l16)(p)); }
+static inline vf FN(xn_f16)(const char *p, int n) { return FN(half)(FN(n16)(p, n)); }
+static inline vf FN(x_bf16)(const char *p) { return FN(brain)(FN(l16)(p)); }
+static inline vf FN(xn_bf16)(const char *p, int n) { return FN(brain)(FN(n16)(p, n)); }
+static inline vs FN(x_i8)(const char *p) { return _mm_cvtepi8_epi16(FN(l8)(p)); }
+static inline vs FN(xn_i8)(const char *p, int n) { return _mm_cvtepi8_epi16(FN(n8)(p, n)); }
+static inline vs FN(x_u8)(const char *p) { return _mm_cvtepu8_epi16(FN(l8)(p)); }
+static inline vs FN(xn_u8)(const char *p, int n) { return _mm_cvtepu8_epi16(FN(n8)(p, n)); }
+static inline vi FN(x_i16)(const char *p) { return _mm256_cvtepi16_epi32(FN(l16)(p)); }
+static inline vi FN(xn_i16)(const char *p, int n) { return _mm256_cvtepi16_epi32(FN(n16)(p, n)); }
+static inline vi FN(x_u16)(const char *p) { return _mm256_cvtepu16_epi32(FN(l16)(p)); }
+static inline vi FN(xn_u16)(const char *p, int n) { return _mm256_cvtepu16_epi32(FN(n16)(p, n)); }
+static inline __m256i FN(n32)(const char *p, int n) { return _mm256_maskload_epi32((const int *)p, FN(m32)(n)); }
+static inline vq FN(q_of_i32)(__m256i x)
+{
+    return (vq){_mm256_cvtepi32_epi64(_mm256_castsi256_si128(x)), _mm256_cvtepi32_epi64(_mm256_extracti128_si256(x, 1))};
+}
+static inline vq FN(q_of_u32)(__m256i x)
+{
+    return (vq){_mm256_cvtepu32_epi64(_mm256_castsi256_si128(x)), _mm256_cvtepu32_epi64(_mm256_extracti128_si256(x, 1))};
+}
+static inline vq FN(x_i32)(const char *p) { return FN(q_of_i32)(FN(i_ld)(p)); }
+static inline vq FN(xn_i32)(const char *p, int n) { return FN(q_of_i32)(FN(n32)(p, n)); }
+static inline vq FN(x_u32)(const char *p) { return FN(q_of_u32)(FN(i_ld)(p)); }
+static inline vq FN(xn_u32)(const char *p, int n) { return FN(q_of_u32)(FN(n32)(p, n)); }
+static inline vq FN(x_64)(const char *p) { return FN(q_ld)(p); }
+static inline vq FN(xn_64)(const char *p, int n)
+{
+    vf bits = FN(xn_f64)(p, n);
+    return (vq){_mm256_castpd_si256(bits.a), _mm256_castpd_si256(bits.b)};
+}
+static inline vq FN(q_low)(vq x)
+{
+    __m256i low = _mm256_set1_epi64x(0xffffffff);
+    return (vq){_mm256_and_si256(x.a, low), _mm256_and_si256(x.b, low)};
+}
+static inline vq FN(q_uhigh)(vq x) { return (vq){_mm256_srli_epi64(x.a, 32), _mm256_srli_epi64(x.b, 32)}; }
+static inline __m256i FN(sra32)(__m256i x)
+{
+    return _mm256_blend_epi32(_mm256_srli_epi64(x, 32), _mm256_srai_epi32(x, 31), 0xaa);
+}
+static inline vq FN(q_high)(vq x) { return (vq){FN(sra32)(x.a), FN(sra32)(x.b)}; }
+
+static inline __m256d FN(f_fold4)(const vf v[4])
+{
+    __m256d w[4];
+    for (int i = 0; i < 4; i++)
+        w[i] = _mm256_add_pd(v[i].a, v[i].b);
+    __m256d x = _mm256_add_pd(_mm256_permute2f128_pd(w[0], w[2], 0x20), _mm256_permute2f128_pd(w[0], w[2], 0x31));
+    __m256d y = _mm256_add_pd(_mm256_permute2f128_pd(w[1], w[3], 0x20), _mm256_permute2f128_pd(w[1], w[3], 0x31));
+    return _mm256_add_pd(_mm256_unpacklo_pd(x, y), _mm256_unpackhi_pd(x, y));
+}
+static inline vf FN(f_fold8)(const vf v[8]) { return (vf){FN(f_fold4)(v), FN(f_fold4)(v + 4)}; }
+
+static inline __m256d FN(f_div4)(__m256d s, __m256d d, __m256d r)
+{
+    __m256d q = _mm256_mul_pd(s, r);
+    __m256d rest = _mm256_fnmadd_pd(q, d, s);
+    __m256d finite = _mm256_cmp_pd(_mm256_sub_pd(q, q), _mm256_setzero_pd(), _CMP_EQ_OQ);
+    q = _mm256_blendv_pd(q, _mm256_fmadd_pd(rest, r, q), finite);
+    return _mm256_add_pd(q, _mm256_setzero_pd());
+}
+static inline vf FN(f_div)(vf s, vf d, vf r) { return (vf){FN(f_div4)(s.a, d.a, r.a), FN(f_div4)(s.b, d.b, r.b)}; }
+static inline vf FN(f_set)(double x) { return (vf){_mm256_set1_pd(x), _mm256_set1_pd(x)}; }
+
+static inline __m256 FN(ps_of_f)(vf x) { return _mm256_set_m128(_mm256_cvtpd_ps(x.b), _mm256_cvtpd_ps(x.a)); }
+static inline void FN(to_f64)(char *p, vf x) { FN(f_st)((double *)p, x); }
+static inline void FN(to_f32)(char *p, vf x) { _mm256_storeu_ps((float *)p, FN(ps_of_f)(x)); }
+static inline void FN(to_f16)(char *p, vf x)
+{
+    _mm_storeu_si128((__m128i *)p, _mm256_cvtps_ph(FN(ps_of_f)(x), _MM_FROUND_TO_NEAREST_INT));
+}
+static inline void FN(to_bf16)(char *p, vf x)
+{
+    __m256 value = FN(ps_of_f)(x);
+    __m256i bits = _mm256_castps_si256(value);
+    __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    __m256i round = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(value, value, _CMP_UNORD_Q));
+    round = _mm256_blendv_epi8(round, _mm256_or_si256(bits, _mm256_set1_epi32(0x400000)), nan);
+    round = _mm256_srli_epi32(round, 16);
+    round = _mm256_permute4x64_epi64(_mm256_packus_epi32(round, round), 0x08);
+    _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(round));
+}
+
+#define HAS_PERM 0
+#define STRIP 4

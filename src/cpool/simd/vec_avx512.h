@@ -1,0 +1,125 @@
+/* The vocabulary of AVX-512 (F, DQ, BW, VL, with F16C and FMA): eight lanes are one register. */
+
+typedef __m512d FN(vf);
+typedef __m512i FN(vq);
+typedef __m256i FN(vi);
+typedef __m128i FN(vs);
+#define vf FN(vf)
+#define vq FN(vq)
+#define vi FN(vi)
+#define vs FN(vs)
+
+#define MASK8(n) ((__mmask8)((1u << (n)) - 1u))
+
+static inline vf FN(f_zero)(void) { return _mm512_setzero_pd(); }
+static inline vf FN(f_add)(vf a, vf b) { return _mm512_add_pd(a, b); }
+static inline vf FN(f_sub)(vf a, vf b) { return _mm512_sub_pd(a, b); }
+static inline vf FN(f_ld)(const double *p) { return _mm512_loadu_pd(p); }
+static inline vf FN(f_ldn)(const double *p, int n) { return _mm512_maskz_loadu_pd(MASK8(n), p); }
+static inline void FN(f_st)(double *p, vf a) { _mm512_storeu_pd(p, a); }
+
+static inline vq FN(q_zero)(void) { return _mm512_setzero_si512(); }
+static inline vq FN(q_add)(vq a, vq b) { return _mm512_add_epi64(a, b); }
+static inline vq FN(q_ld)(const void *p) { return _mm512_loadu_si512(p); }
+static inline void FN(q_st)(void *p, vq a) { _mm512_storeu_si512(p, a); }
+
+static inline vi FN(i_zero)(void) { return _mm256_setzero_si256(); }
+static inline vi FN(i_add)(vi a, vi b) { return _mm256_add_epi32(a, b); }
+static inline vi FN(i_ld)(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
+static inline void FN(i_st)(void *p, vi a) { _mm256_storeu_si256((__m256i *)p, a); }
+
+static inline vs FN(s_zero)(void) { return _mm_setzero_si128(); }
+static inline vs FN(s_add)(vs a, vs b) { return _mm_add_epi16(a, b); }
+static inline vi FN(i_of_s)(vs a) { return _mm256_cvtepi16_epi32(a); }
+static inline vi FN(i_of_us)(vs a) { return _mm256_cvtepu16_epi32(a); }
+
+/* Loads of eight elements, or of the first n with zeros behind. */
+static inline vf FN(x_f32)(const char *p) { return _mm512_cvtps_pd(_mm256_loadu_ps((const float *)p)); }
+static inline vf FN(xn_f32)(const char *p, int n)
+{
+    return _mm512_cvtps_pd(_mm256_maskz_loadu_ps(MASK8(n), p));
+}
+static inline vf FN(x_f64)(const char *p) { return _mm512_loadu_pd(p); }
+static inline vf FN(xn_f64)(const char *p, int n) { return _mm512_maskz_loadu_pd(MASK8(n), p); }
+static inline vf FN(half)(__m128i h) { return _mm512_cvtps_pd(_mm256_cvtph_ps(h)); }
+static inline vf FN(brain)(__m128i h)
+{
+    return _mm512_cvtps_pd(_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16)));
+}
+static inline __m128i FN(n16)(const char *p, int n) { return _mm_maskz_loadu_epi16(MASK8(n), p); }
+static inline __m128i FN(l16)(const char *p) { return _mm_loadu_si128((const __m128i *)p); }
+static inline vf FN(x_f16)(const char *p) { return FN(half)(FN(l16)(p)); }
+static inline vf FN(xn_f16)(const char *p, int n) { return FN(half)(FN(n16)(p, n)); }
+static inline vf FN(x_bf16)(const char *p) { return FN(brain)(FN(l16)(p)); }
+static inline vf FN(xn_bf16)(const char *p, int n) { return FN(brain)(FN(n16)(p, n)); }
+static inline __m128i FN(n8)(const char *p, int n) { return _mm_maskz_loadu_epi8((__mmask16)MASK8(n), p); }
+static inline __m128i FN(l8)(const char *p) { return _mm_loadl_epi64((const __m128i *)p); }
+static inline vs FN(x_i8)(const char *p) { return _mm_cvtepi8_epi16(FN(l8)(p)); }
+static inline vs FN(xn_i8)(const char *p, int n) { return _mm_cvtepi8_epi16(FN(n8)(p, n)); }
+static inline vs FN(x_u8)(const char *p) { return _mm_cvtepu8_epi16(FN(l8)(p)); }
+static inline vs FN(xn_u8)(const char *p, int n) { return _mm_cvtepu8_epi16(FN(n8)(p, n)); }
+static inline vi FN(x_i16)(const char *p) { return _mm256_cvtepi16_epi32(FN(l16)(p)); }
+static inline vi FN(xn_i16)(const char *p, int n) { return _mm256_cvtepi16_epi32(FN(n16)(p, n)); }
+static inline vi FN(x_u16)(const char *p) { return _mm256_cvtepu16_epi32(FN(l16)(p)); }
+static inline vi FN(xn_u16)(const char *p, int n) { return _mm256_cvtepu16_epi32(FN(n16)(p, n)); }
+static inline __m256i FN(n32)(const char *p, int n) { return _mm256_maskz_loadu_epi32(MASK8(n), p); }
+static inline __m256i FN(l32)(const char *p) { return _mm256_loadu_si256((const __m256i *)p); }
+static inline vq FN(x_i32)(const char *p) { return _mm512_cvtepi32_epi64(FN(l32)(p)); }
+static inline vq FN(xn_i32)(const char *p, int n) { return _mm512_cvtepi32_epi64(FN(n32)(p, n)); }
+static inline vq FN(x_u32)(const char *p) { return _mm512_cvtepu32_epi64(FN(l32)(p)); }
+static inline vq FN(xn_u32)(const char *p, int n) { return _mm512_cvtepu32_epi64(FN(n32)(p, n)); }
+static inline vq FN(x_64)(const char *p) { return _mm512_loadu_si512(p); }
+static inline vq FN(xn_64)(const char *p, int n) { return _mm512_maskz_loadu_epi64(MASK8(n), p); }
+static inline vq FN(q_low)(vq a) { return _mm512_and_si512(a, _mm512_set1_epi64(0xffffffff)); }
+static inline vq FN(q_high)(vq a) { return _mm512_srai_epi64(a, 32); }
+static inline vq FN(q_uhigh)(vq a) { return _mm512_srli_epi64(a, 32); }
+
+/* Lane i of the result is the sum of the lanes of v[i]: l + (l+4), then l + (l+2), then l + (l+1). */
+static inline vf FN(f_fold8)(const vf v[8])
+{
+    __m512d a[4], b[2];
+    for (int i = 0; i < 4; i++) /* halves of v[i] and v[i+4] */
+        a[i] = _mm512_add_pd(_mm512_shuffle_f64x2(v[i], v[i + 4], 0x44), _mm512_shuffle_f64x2(v[i], v[i + 4], 0xee));
+    for (int i = 0; i < 2; i++) /* quarters of v[i], v[i+2], v[i+4], v[i+6] */
+        b[i] = _mm512_add_pd(_mm512_shuffle_f64x2(a[i], a[i + 2], 0x88), _mm512_shuffle_f64x2(a[i], a[i + 2], 0xdd));
+    __m512d sum = _mm512_add_pd(_mm512_unpacklo_pd(b[0], b[1]), _mm512_unpackhi_pd(b[0], b[1]));
+    /* lanes now hold v0 v1 v4 v5 v2 v3 v6 v7 */
+    return _mm512_permutexvar_pd(_mm512_setr_epi64(0, 1, 4, 5, 2, 3, 6, 7), sum);
+}
+
+/* s / d with its correctly rounded quotient: the residual of s * (1/d) is exact, and divided away. */
+static inline vf FN(f_div)(vf s, vf d, vf r)
+{
+    __m512d q = _mm512_mul_pd(s, r);
+    __m512d rest = _mm512_fnmadd_pd(q, d, s);
+    __mmask8 finite = _mm512_cmp_pd_mask(_mm512_sub_pd(q, q), _mm512_setzero_pd(), _CMP_EQ_OQ);
+    q = _mm512_mask3_fmadd_pd(rest, r, q, finite);
+    return _mm512_add_pd(q, _mm512_setzero_pd());
+}
+static inline vf FN(f_set)(double a) { return _mm512_set1_pd(a); }
+
+static inline void FN(to_f64)(char *p, vf a) { _mm512_storeu_pd(p, a); }
+static inline void FN(to_f32)(char *p, vf a) { _mm256_storeu_ps((float *)p, _mm512_cvtpd_ps(a)); }
+static inline void FN(to_f16)(char *p, vf a)
+{
+    _mm_storeu_si128((__m128i *)p, _mm256_cvtps_ph(_mm512_cvtpd_ps(a), _MM_FROUND_TO_NEAREST_INT));
+}
+static inline void FN(to_bf16)(char *p, vf a)
+{
+    __m256i bits = _mm256_castps_si256(_mm512_cvtpd_ps(a));
+    __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    __m256i round = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    __mmask8 nan = _mm256_cmp_ps_mask(_mm256_castsi256_ps(bits), _mm256_castsi256_ps(bits), _CMP_UNORD_Q);
+    round = _mm256_mask_or_epi32(round, nan, bits, _mm256_set1_epi32(0x400000));
+    _mm_storeu_si128((__m128i *)p, _mm256_cvtepi32_epi16(_mm256_srli_epi32(round, 16)));
+}
+
+#define HAS_PERM 1
+/* Eight windows whose columns lie in sixteen neighbours: one permutation per term. */
+static inline vf FN(f_pick)(const double *line, const int64_t *index)
+{
+    __m512i at = _mm512_loadu_si512(index);
+    __mmask8 there = _mm512_cmpge_epi64_mask(at, _mm512_setzero_si512());
+    return _mm512_maskz_permutex2var_pd(there, _mm512_loadu_pd(line), at, _mm512_loadu_pd(line + 8));
+}
+#define STRIP 8 /* vectors of a line that stay in registers */

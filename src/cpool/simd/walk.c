@@ -1,0 +1,638 @@
+/* From a call to the kernels: which rows make which line, where results go, blocks of long windows.
+ * Portable code; everything that counts happens behind the table of an instruction set. */
+
+#include "cpool_simd.h"
+#include "scalar.h"
+
+enum { BATCH_ROWS = 8 };
+
+static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* ---- scratch ----------------------------------------------------------------------------- */
+
+typedef struct {
+    double *acc, *sums, *part, *total;
+    cpool_job *jobs;
+    cpool_result *results;
+    int64_t *rows;
+    char *tile, *row;
+} scratch_map;
+
+static int64_t tile_elements(const cpool_call *c) { return c->pack ? BATCH_ROWS * round_up(c->acc_len, 8) : 0; }
+
+static int64_t map_scratch(const cpool_call *c, char *base, scratch_map *map)
+{
+    int64_t at = 0;
+    const int64_t acc = c->group * 2 * c->acc_len, sums = c->group * 2 * c->sums_len, one = 2 * c->sums_len;
+#define TAKE(field, type, count)                                                                                   \
+    do {                                                                                                           \
+        if (map)                                                                                                   \
+            map->field = (type *)(void *)(base + at);                                                              \
+        at = round_up(at + (count) * (int64_t)sizeof(type), 64);                                                   \
+    } while (0)
+    TAKE(acc, double, acc);
+    TAKE(sums, double, sums);
+    TAKE(part, double, one);
+    TAKE(total, double, one);
+    TAKE(jobs, cpool_job, c->group);
+    TAKE(results, cpool_result, c->group);
+    TAKE(rows, int64_t, c->row_off ? 1 : c->max_rows);
+    TAKE(tile, char, tile_elements(c) * c->size + 64);
+    TAKE(row, char, c->sums_len * 8 + 64);
+#undef TAKE
+    return at;
+}
+
+int64_t cpool_scratch_bytes(const cpool_call *c) { return map_scratch(c, NULL, NULL) + 64; }
+
+static scratch_map scratch_of(const cpool_call *c, void *scratch)
+{
+    scratch_map map;
+    uintptr_t aligned = ((uintptr_t)scratch + 63) & ~(uintptr_t)63;
+    map_scratch(c, (char *)aligned, &map);
+    return map;
+}
+
+/* ---- where we are ------------------------------------------------------------------------- */
+
+/* A piece of work: kept index k, outer window o, inner window (or tile of them) j, channels from t * channel_tile. */
+typedef struct {
+    int64_t k, o, j, t;
+    int64_t x, out; /* bytes to the kept index; out: to the outer window as well */
+    int64_t js, ts; /* how many j and t there are */
+} cursor;
+
+static void place(const cpool_call *c, cursor *at)
+{
+    int64_t k = at->k, o = at->o;
+    at->x = at->out = 0;
+    for (int a = c->kept - 1; a >= 0; a--) {
+        int64_t i = k % c->kept_len[a];
+        k /= c->kept_len[a];
+        at->x += i * c->kept_x[a];
+        at->out += i * c->kept_out[a];
+    }
+    for (int a = c->outer - 1; a >= 0; a--) {
+        int64_t i = o % c->pool[a].m;
+        o /= c->pool[a].m;
+        at->out += i * c->pool[a].out_stride;
+    }
+}
+
+static cursor cursor_at(const cpool_call *c, int64_t unit)
+{
+    cursor at;
+    at.js = c->path == CPOOL_PATH_ROWS ? c->tiles : c->inner.m;
+    at.ts = c->lanes == 1 ? (c->channels + c->channel_tile - 1) / c->channel_tile : 1;
+    at.t = unit % at.ts;
+    unit /= at.ts;
+    at.j = unit % at.js;
+    unit /= at.js;
+    at.o = unit % c->outer_windows;
+    at.k = unit / c->outer_windows;
+    place(c, &at);
+    return at;
+}
+
+static void advance(const cpool_call *c, cursor *at)
+{
+    if (++at->t < at->ts)
+        return;
+    at->t = 0;
+    if (++at->j < at->js)
+        return;
+    at->j = 0;
+    if (++at->o == c->outer_windows) {
+        at->o = 0;
+        at->k++;
+    }
+    place(c, at);
+}
+
+/* Byte offsets of the rows of outer window o: the taps of the outer axes, the last axis fastest. */
+static int64_t rows_of(const cpool_call *c, int64_t o, int64_t *buffer, const int64_t **rows)
+{
+    if (c->row_off) {
+        *rows = c->row_off + c->row_at[o];
+        return c->row_at[o + 1] - c->row_at[o];
+    }
+    int64_t index[CPOOL_MAXDIM], count = 1;
+    for (int a = c->outer - 1; a >= 0; a--) {
+        index[a] = o % c->pool[a].m;
+        o /= c->pool[a].m;
+    }
+    buffer[0] = 0;
+    for (int a = 0; a < c->outer; a++) {
+        const cpool_pool *p = &c->pool[a];
+        int64_t start = p->start[index[a]], taps = p->count[index[a]];
+        for (int64_t i = count - 1; i >= 0; i--) /* from the back: each entry becomes `taps` entries */
+            for (int64_t t = taps - 1; t >= 0; t--)
+                buffer[i * taps + t] = buffer[i] + (start + t * p->step) * p->x_stride;
+        count *= taps;
+    }
+    *rows = buffer;
+    return count;
+}
+
+/* ---- rows that no kernel can read: any strides, any byte order --------------------------------- */
+
+static void gather(char *to, const char *from, int64_t columns, int64_t column_stride, int64_t channels,
+                   int64_t channel_stride, int size, int swap)
+{
+    for (int64_t i = 0; i < columns; i++, from += column_stride) {
+        const char *p = from;
+        for (int64_t ch = 0; ch < channels; ch++, p += channel_stride, to += size)
+            switch (size) {
+            case 1:
+                *to = *p;
+                break;
+            case 2:
+                memcpy(to, p, 2);
+                break;
+            case 4:
+                memcpy(to, p, 4);
+                break;
+            default:
+                memcpy(to, p, 8);
+            }
+    }
+    if (swap)
+        for (char *p = to - columns * channels * size; p < to; p += size)
+            for (int b = 0; b < size / 2; b++) {
+                char kept = p[b];
+                p[b] = p[size - 1 - b];
+                p[size - 1 - b] = kept;
+            }
+}
+
+/* Add rows (x run) of columns x channels into a line, through the tile if they must be gathered. */
+static void add_line(const cpool_call *c, scratch_map *s, cpool_job *job, int64_t columns, int64_t column_stride,
+                     int64_t channels)
+{
+    if (!c->pack) {
+        c->isa->lines[c->type](job, 1);
+        return;
+    }
+    int64_t offsets[BATCH_ROWS], filled = 0, stride = round_up(job->n, 8) * c->size;
+    cpool_job tile = *job;
+    tile.base = s->tile;
+    tile.off = offsets;
+    tile.run = 1;
+    for (int64_t r = 0; r < job->rows; r++)
+        for (int64_t t = 0; t < job->run; t++) {
+            gather(s->tile + filled * stride, job->base + job->off[r] + t * job->run_step, columns, column_stride,
+                   channels, c->channel_x, c->size, c->swap);
+            offsets[filled] = filled * stride;
+            if (++filled == BATCH_ROWS) {
+                tile.rows = filled;
+                c->isa->lines[c->type](&tile, 1);
+                tile.add = 1;
+                filled = 0;
+            }
+        }
+    if (filled) {
+        tile.rows = filled;
+        c->isa->lines[c->type](&tile, 1);
+    }
+}
+
+/* ---- results ------------------------------------------------------------------------------- */
+
+static void store_scalar(const cpool_call *c, char *out, double value)
+{
+    float single = (float)value;
+    uint16_t half;
+    switch (c->out_type) {
+    case CPOOL_F64:
+        memcpy(out, &value, 8);
+        return;
+    case CPOOL_F32:
+        memcpy(out, &single, 4);
+        return;
+    case CPOOL_F16:
+        half = cpool_to_f16(single);
+        break;
+    default:
+        half = cpool_to_bf16(single);
+    }
+    memcpy(out, &half, 2);
+}
+
+/* A sum of doubles that is not finite: either the input isn't, or the sum ran over; then it is taken
+ * again 2^128 times smaller, where nothing runs over, and no bit that matters is lost. */
+static double rescued(const cpool_call *c, const char *line, int64_t o, int64_t j, int64_t ch, scratch_map *s, double divisor)
+{
+    const int64_t *rows;
+    int64_t count = rows_of(c, o, s->rows, &rows);
+    int up = 0, down = 0;
+    cpool_pair sum = {0.0, 0.0};
+    for (int64_t r = 0; r < count; r++)
+        for (int64_t t = 0; t < c->inner.count[j]; t++) {
+            double value;
+            int64_t tap = c->inner.start[j] + t * c->inner.step;
+            gather((char *)&value, line + rows[r] + tap * c->inner.x_stride + ch * c->channel_x, 1, 0, 1, 0, 8, c->swap);
+            if (value != value)
+                return value;
+            up |= value == (double)INFINITY;
+            down |= value == -(double)INFINITY;
+            cpool_pair one = {value * 0x1p-128, 0.0};
+            sum = cpool_pair_add(sum, one);
+        }
+    if (up || down)
+        return (up ? (down ? (double)NAN : (double)INFINITY) : -(double)INFINITY) / divisor;
+    return cpool_pair_quotient(sum.hi, sum.lo, divisor) * 0x1p128;
+}
+
+static void mend(const cpool_call *c, scratch_map *s, const cpool_result *r, const char *x, const cursor *at)
+{
+    for (int64_t i = 0; i < r->n; i++) {
+        double sum = r->sums[i] + r->sums[r->plane + i];
+        if (sum - sum == 0.0)
+            continue;
+        int64_t j = at->j, ch = i + at->t * c->channel_tile;
+        if (c->path == CPOOL_PATH_ROWS) {
+            j = c->tile[at->j].first + i / c->channels;
+            ch = i % c->channels;
+        }
+        double value = rescued(c, x + at->x, at->o, j, ch, s, r->divisor[r->broadcast ? 0 : i]);
+        store_scalar(c, r->out + i * c->out_size, value);
+    }
+}
+
+static void scatter(const cpool_call *c, char *out, const char *row, int64_t columns, int64_t channels)
+{
+    for (int64_t i = 0; i < columns; i++)
+        for (int64_t ch = 0; ch < channels; ch++, row += c->out_size)
+            memcpy(out + i * c->inner.out_stride + ch * c->channel_out, row, (size_t)c->out_size);
+}
+
+/* Divide and store one row of sums whose results may lie anywhere. */
+static void finish_row(const cpool_call *c, scratch_map *s, cpool_result r, const char *x, const cursor *at,
+                       int64_t columns, int64_t channels)
+{
+    char *out = r.out;
+    if (!c->dense_out)
+        r.out = s->row;
+    c->isa->finish[c->kind][c->out_type](&r, 1);
+    if (c->kind == CPOOL_SUM_D)
+        mend(c, s, &r, x, at);
+    if (!c->dense_out)
+        scatter(c, out, s->row, columns, channels);
+}
+
+/* Sums of one kind of accumulator that are not yet sums of the call's kind. */
+static int needs_settling(const cpool_call *c)
+{
+    return c->type != CPOOL_I32 && c->type != CPOOL_U32 && c->type >= CPOOL_I8;
+}
+
+static void settle(const cpool_call *c, const cpool_job *line, double *sums, int64_t plane)
+{
+    const int64_t zero = 0, one = 1;
+    cpool_fold all = {1, line->n, 1, &zero, &one, 0, NULL, NULL};
+    c->isa->fold[c->type](line, 1, &all, sums, 0, plane);
+}
+
+/* ---- the paths ----------------------------------------------------------------------------- */
+
+static void run_rows(const cpool_call *c, const char *x, char *out, cursor at, int64_t units, scratch_map *s)
+{
+    const int64_t group = c->tiles == 1 ? c->group : 1;
+    const int64_t line = c->acc_len, row = c->sums_len;
+    while (units) {
+        int64_t filled = 0;
+        const cpool_tile *tile = &c->tile[at.j];
+        cursor first = at;
+        for (; filled < group && units; filled++, units--, advance(c, &at)) {
+            cpool_job *job = &s->jobs[filled];
+            const int64_t *rows;
+            job->rows = rows_of(c, at.o, s->rows, &rows);
+            job->base = x + at.x + tile->column * c->inner.x_stride;
+            job->off = rows;
+            job->run = 1;
+            job->run_step = 0;
+            job->n = tile->columns * c->channels;
+            job->acc = s->acc + filled * 2 * line;
+            job->plane = line;
+            job->add = 0;
+            cpool_result *r = &s->results[filled];
+            int64_t entry = c->divisor_row[at.o] * c->inner.m + tile->first;
+            r->sums = s->sums + filled * 2 * row;
+            r->plane = row;
+            r->divisor = c->divisor_wide + entry * c->channels;
+            r->reciprocal = c->reciprocal_wide + entry * c->channels;
+            r->n = (tile->last - tile->first) * c->channels;
+            r->out = out + at.out + tile->first * c->inner.out_stride;
+            r->broadcast = 0;
+            if (c->pack || !c->row_off) /* the rows' scratch serves one line at a time */
+                add_line(c, s, job, tile->columns, c->inner.x_stride, c->channels);
+        }
+        if (!c->pack && c->row_off)
+            c->isa->lines[c->type](s->jobs, filled);
+        c->isa->fold[c->type](s->jobs, filled, &tile->fold, s->sums, 2 * row, row);
+        if (c->dense_out && c->kind != CPOOL_SUM_D) {
+            c->isa->finish[c->kind][c->out_type](s->results, filled);
+            continue;
+        }
+        for (int64_t g = 0; g < filled; g++, advance(c, &first))
+            finish_row(c, s, s->results[g], x, &first, tile->last - tile->first, c->channels);
+    }
+}
+
+static void run_pixels(const cpool_call *c, const char *x, char *out, cursor at, int64_t units, scratch_map *s)
+{
+    const int settles = needs_settling(c);
+    const int64_t line = c->acc_len, row = c->sums_len;
+    while (units) {
+        int64_t filled = 0;
+        cursor first = at;
+        for (; filled < c->group && units; filled++, units--, advance(c, &at)) {
+            cpool_job *job = &s->jobs[filled];
+            int64_t channel = at.t * c->channel_tile;
+            const int64_t *rows;
+            job->rows = rows_of(c, at.o, s->rows, &rows);
+            job->base = x + at.x + c->inner.start[at.j] * c->inner.x_stride + channel * c->channel_x;
+            job->off = rows;
+            job->run = c->inner.count[at.j];
+            job->run_step = c->inner.step * c->inner.x_stride;
+            job->n = least(c->channel_tile, c->channels - channel);
+            job->acc = s->acc + filled * 2 * line;
+            job->plane = line;
+            job->add = 0;
+            cpool_result *r = &s->results[filled];
+            int64_t entry = c->divisor_row[at.o] * c->inner.m + at.j;
+            r->sums = settles ? s->sums + filled * 2 * row : job->acc;
+            r->plane = settles ? row : line;
+            r->divisor = c->divisor + entry;
+            r->reciprocal = c->reciprocal + entry;
+            r->n = job->n;
+            r->out = out + at.out + at.j * c->inner.out_stride + channel * c->channel_out;
+            r->broadcast = 1;
+            if (c->pack || !c->row_off)
+                add_line(c, s, job, 1, 0, job->n);
+        }
+        if (!c->pack && c->row_off)
+            c->isa->lines[c->type](s->jobs, filled);
+        if (settles)
+            for (int64_t g = 0; g < filled; g++)
+                settle(c, &s->jobs[g], s->sums + g * 2 * row, row);
+        if (c->dense_out && c->kind != CPOOL_SUM_D) {
+            c->isa->finish[c->kind][c->out_type](s->results, filled);
+            continue;
+        }
+        for (int64_t g = 0; g < filled; g++, advance(c, &first))
+            finish_row(c, s, s->results[g], x, &first, 1, s->results[g].n);
+    }
+}
+
+static void run_lanes(const cpool_call *c, const char *x, char *out, cursor at, int64_t units, scratch_map *s)
+{
+    const int64_t group = c->row_off ? c->group : 1;
+    while (units) {
+        int64_t filled = 0, rows_made = 0;
+        cursor first = at;
+        for (; filled < group && units; filled++, units--, advance(c, &at)) {
+            cpool_job *job = &s->jobs[filled];
+            const int64_t *rows;
+            job->rows = rows_of(c, at.o, s->rows, &rows);
+            job->base = x + at.x + c->inner.start[at.j] * c->inner.x_stride;
+            job->off = rows;
+            job->n = c->inner.count[at.j];
+            /* results side by side with the same row of divisors become one row */
+            int64_t entry = c->divisor_row[at.o] * c->inner.m + at.j;
+            char *to = out + at.out + at.j * c->inner.out_stride;
+            cpool_result *r = rows_made ? &s->results[rows_made - 1] : NULL;
+            int global = c->inner.m == 1 && c->outer_windows == 1;
+            if (r && r->out + r->n * c->out_size == to && (global || (at.j && r->divisor + r->n == c->divisor + entry))) {
+                r->n++;
+                continue;
+            }
+            r = &s->results[rows_made++];
+            r->sums = s->sums + filled;
+            r->plane = c->group;
+            r->divisor = c->divisor + entry;
+            r->reciprocal = c->reciprocal + entry;
+            r->n = 1;
+            r->out = to;
+            r->broadcast = global;
+        }
+        c->isa->lanes[c->type](s->jobs, filled, s->sums, c->group);
+        c->isa->finish[c->kind][c->out_type](s->results, rows_made);
+        if (c->kind == CPOOL_SUM_D)
+            for (int64_t g = 0; g < filled; g++, advance(c, &first)) {
+                int64_t entry = c->divisor_row[first.o] * c->inner.m + first.j;
+                char *to = out + first.out + first.j * c->inner.out_stride;
+                cpool_result one = {s->sums + g, c->group, c->divisor + entry, NULL, 1, to, 1};
+                mend(c, s, &one, x, &first);
+            }
+    }
+}
+
+/* Rows and columns of block b of a window of `rows` x `width`. */
+typedef struct {
+    int64_t row, rows, column, columns;
+} block_span;
+
+static int64_t count_blocks(int64_t rows, int64_t width)
+{
+    if (width > CPOOL_BLOCK)
+        return rows * ((width + CPOOL_BLOCK - 1) / CPOOL_BLOCK);
+    int64_t high = CPOOL_BLOCK / width;
+    return (rows + high - 1) / high;
+}
+
+static block_span block_at(int64_t rows, int64_t width, int64_t b)
+{
+    if (width > CPOOL_BLOCK) {
+        int64_t pieces = (width + CPOOL_BLOCK - 1) / CPOOL_BLOCK, column = b % pieces * CPOOL_BLOCK;
+        return (block_span){b / pieces, 1, column, least(CPOOL_BLOCK, width - column)};
+    }
+    int64_t high = CPOOL_BLOCK / width;
+    return (block_span){b * high, least(high, rows - b * high), 0, width};
+}
+
+static int64_t wide_n(const cpool_call *c, const cursor *at)
+{
+    return c->lanes == 1 ? least(c->channel_tile, c->channels - at->t * c->channel_tile) : c->channels;
+}
+
+/* The sums of one block of the window at `at`, one per channel. */
+static void sum_block(const cpool_call *c, const char *x, const cursor *at, const int64_t *rows, block_span b,
+                      double *sums, int64_t plane, scratch_map *s)
+{
+    cpool_job job;
+    int64_t step = c->inner.step * c->inner.x_stride;
+    job.base = x + at->x + (c->inner.start[at->j] + b.column * c->inner.step) * c->inner.x_stride;
+    job.off = rows + b.row;
+    job.rows = b.rows;
+    job.acc = s->acc;
+    job.plane = c->acc_len;
+    if (c->lanes == 1) {
+        job.base += at->t * c->channel_tile * c->channel_x;
+        job.run = b.columns;
+        job.run_step = step;
+        job.n = wide_n(c, at);
+        job.add = 0;
+        add_line(c, s, &job, 1, 0, job.n);
+        if (needs_settling(c)) {
+            settle(c, &job, sums, plane);
+            return;
+        }
+        memcpy(sums, s->acc, (size_t)job.n * 8);
+        if (c->kind == CPOOL_SUM_D)
+            memcpy(sums + plane, s->acc + c->acc_len, (size_t)job.n * 8);
+        return;
+    }
+    if (c->channels == 1 && !c->pack) {
+        job.n = b.columns;
+        c->isa->lanes[c->type](&job, 1, sums, plane);
+        return;
+    }
+    /* 32 columns at a time into the lanes, row after row */
+    int64_t lane_elements = CPOOL_LANES * c->channels, piece = c->acc_len / lane_elements * CPOOL_LANES;
+    memset(s->acc, 0, (size_t)(2 * c->acc_len) * 8);
+    for (int64_t r = 0; r < b.rows; r++)
+        for (int64_t i = 0; i < b.columns;) {
+            const int64_t zero = 0;
+            int64_t take = least(b.columns - i, c->pack ? piece : b.columns);
+            int64_t whole = take / CPOOL_LANES, rest = take % CPOOL_LANES;
+            const char *p = job.base + job.off[r] + i * step;
+            if (c->pack) {
+                gather(s->tile, p, take, step, c->channels, c->channel_x, c->size, c->swap);
+                p = s->tile;
+            }
+            cpool_job lane = {p, &zero, 1, whole, lane_elements * c->size, lane_elements, s->acc, c->acc_len, 1};
+            if (whole)
+                c->isa->lines[c->type](&lane, 1);
+            lane.base += whole * lane_elements * c->size;
+            lane.run = 1;
+            lane.n = rest * c->channels;
+            if (rest)
+                c->isa->lines[c->type](&lane, 1);
+            i += take;
+        }
+    const int64_t start = 0, count = least(CPOOL_LANES, b.columns);
+    cpool_fold fold = {1, c->channels, 1, &start, &count, 0, NULL, NULL};
+    cpool_job line = {NULL, NULL, 0, 0, 0, 0, s->acc, c->acc_len, 0};
+    c->isa->fold[c->type](&line, 1, &fold, sums, 0, plane);
+}
+
+/* total += part, in the call's kind of sum. */
+static void add_part(const cpool_call *c, double *total, const double *part, int64_t n, int64_t plane, int first)
+{
+    for (int64_t i = 0; i < n; i++) {
+        switch (c->kind) {
+        case CPOOL_SUM_F:
+            total[i] = first ? part[i] : total[i] + part[i];
+            break;
+        case CPOOL_SUM_D: {
+            cpool_pair a = {first ? 0.0 : total[i], first ? 0.0 : total[plane + i]}, b = {part[i], part[plane + i]};
+            a = cpool_pair_add(a, b);
+            total[i] = a.hi;
+            total[plane + i] = a.lo;
+            break;
+        }
+        case CPOOL_SUM_I: {
+            int64_t a = 0, b;
+            memcpy(&b, part + i, 8);
+            if (!first)
+                memcpy(&a, total + i, 8);
+            a += b;
+            memcpy(total + i, &a, 8);
+            break;
+        }
+        default: {
+            cpool_wide a = {0, 0}, b;
+            if (c->type == CPOOL_I32 || c->type == CPOOL_U32) {
+                int64_t narrow;
+                memcpy(&narrow, part + i, 8);
+                b = cpool_wide_of(narrow);
+            } else {
+                memcpy(&b.high, part + i, 8);
+                memcpy(&b.low, part + plane + i, 8);
+            }
+            if (!first) {
+                memcpy(&a.high, total + i, 8);
+                memcpy(&a.low, total + plane + i, 8);
+            }
+            a = cpool_wide_add(a, b);
+            memcpy(total + i, &a.high, 8);
+            memcpy(total + plane + i, &a.low, 8);
+        }
+        }
+    }
+}
+
+static void finish_wide(const cpool_call *c, const char *x, char *out, const cursor *at, scratch_map *s)
+{
+    int64_t entry = c->divisor_row[at->o] * c->inner.m + at->j, n = wide_n(c, at);
+    char *to = out + at->out + at->j * c->inner.out_stride + at->t * c->channel_tile * c->channel_out;
+    cpool_result r = {s->total, c->sums_len, c->divisor + entry, c->reciprocal + entry, n, to, 1};
+    finish_row(c, s, r, x, at, 1, n);
+}
+
+static void run_wide(const cpool_call *c, const char *x, char *out, cursor at, int64_t units, scratch_map *s)
+{
+    for (; units; units--, advance(c, &at)) {
+        const int64_t *rows;
+        int64_t count = rows_of(c, at.o, s->rows, &rows), width = c->inner.count[at.j];
+        int64_t blocks = count_blocks(count, width);
+        for (int64_t b = 0; b < blocks; b++) {
+            sum_block(c, x, &at, rows, block_at(count, width, b), s->part, c->sums_len, s);
+            add_part(c, s->total, s->part, wide_n(c, &at), c->sums_len, b == 0);
+        }
+        finish_wide(c, x, out, &at, s);
+    }
+}
+
+int64_t cpool_blocks(const cpool_call *c, int64_t unit)
+{
+    cursor at = cursor_at(c, unit);
+    int64_t rows = 1, o = at.o;
+    for (int a = c->outer - 1; a >= 0; a--) {
+        rows *= c->pool[a].count[o % c->pool[a].m];
+        o /= c->pool[a].m;
+    }
+    return count_blocks(rows, c->inner.count[at.j]);
+}
+
+void cpool_run_block(const cpool_call *c, const char *x, int64_t unit, int64_t block, double *partial, void *scratch)
+{
+    scratch_map s = scratch_of(c, scratch);
+    cursor at = cursor_at(c, unit);
+    const int64_t *rows;
+    int64_t count = rows_of(c, at.o, s.rows, &rows);
+    sum_block(c, x, &at, rows, block_at(count, c->inner.count[at.j], block), partial, c->sums_len, &s);
+}
+
+void cpool_run_total(const cpool_call *c, const char *x, char *out, int64_t unit, int64_t blocks, int first, int last,
+                     const double *partials, double *total, void *scratch)
+{
+    scratch_map s = scratch_of(c, scratch);
+    cursor at = cursor_at(c, unit);
+    s.total = total;
+    for (int64_t b = 0; b < blocks; b++)
+        add_part(c, total, partials + b * 2 * c->sums_len, wide_n(c, &at), c->sums_len, first && b == 0);
+    if (last)
+        finish_wide(c, x, out, &at, &s);
+}
+
+void cpool_run(const cpool_call *c, const char *x, char *out, int64_t begin, int64_t end, void *scratch)
+{
+    scratch_map s = scratch_of(c, scratch);
+    cursor at = cursor_at(c, begin);
+    switch (c->path) {
+    case CPOOL_PATH_ROWS:
+        run_rows(c, x, out, at, end - begin, &s);
+        break;
+    case CPOOL_PATH_PIXELS:
+        run_pixels(c, x, out, at, end - begin, &s);
+        break;
+    case CPOOL_PATH_LANES:
+        run_lanes(c, x, out, at, end - begin, &s);
+        break;
+    default:
+        run_wide(c, x, out, at, end - begin, &s);
+    }
+}
