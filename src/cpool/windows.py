@@ -2,7 +2,7 @@
 
 A table holds, for every window along one axis, its first tap inside the axis, how many taps lie
 inside it, and how many count for the divisor. All of it is integer arithmetic that cannot overflow
-for an axis shorter than 2**62 and fewer than 2**31 windows.
+for any axis that an array can have and fewer than 2**31 windows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .errors import bad_kind, bad_value
 
 Int64s = NDArray[np.int64]
 
-MAX_LENGTH = 2**62
+MAX_LENGTH = 2**63 - 1
 MAX_WINDOWS = 2**31
 
 
@@ -127,7 +127,7 @@ def _table(length: int, starts: Int64s, sizes: Int64s, counted: Int64s, step: in
 def _check_length(n: object) -> int:
     length = as_int("n", n, "the length of an axis is an int")
     if not 0 < length <= MAX_LENGTH:
-        bad_value("n", n, "the length of a pooled axis is from 1 to 2**62")
+        bad_value("n", n, "the length of a pooled axis is from 1 to 2**63 - 1")
     return length
 
 
@@ -186,7 +186,7 @@ def strided_windows(
         if value < 1:
             bad_value(argument, value, "a positive int is needed")
         if value > MAX_LENGTH:
-            bad_value(argument, value, "at most 2**62 is possible")
+            bad_value(argument, value, "at most 2**63 - 1 is possible")
     before, after = _padding_pair(length, k, s, d, padding, ceil_mode)
     extent = d * (k - 1) + 1
     room = length + before + after - extent
@@ -204,7 +204,7 @@ def strided_windows(
         bad_value("stride", s, f"this gives {m} windows; fewer than 2**31 are possible")
     # The ends are checked in Python's own integers; between them everything fits 64 bits.
     last = (m - 1) * s - before
-    if before > extent - 1 or last > length - 1 or max(extent, length + before + after) > 2**62:
+    if before > extent - 1 or last > length - 1 or max(extent, length + before + after) > MAX_LENGTH:
         bad_value(
             "padding",
             padding,
@@ -248,5 +248,5 @@ def _padding_pair(
         before = after = as_int("padding", padding, wanted)
     for value in (before, after):
         if not 0 <= value <= MAX_LENGTH:
-            bad_value("padding", padding, "padding is not negative and at most 2**62")
+            bad_value("padding", padding, "padding is not negative and at most 2**63 - 1")
     return before, after

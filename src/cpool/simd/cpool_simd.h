@@ -122,6 +122,7 @@ typedef struct {
     int dense_out;                      /* results of a line are neighbours in memory */
     int64_t units;                      /* how many pieces the work has */
     int64_t acc_len, sums_len, group;   /* sizes of the scratch, in elements and lines */
+    int64_t planes;                     /* 2 where an accumulator is a pair, else 1 */
 } cpool_call;
 
 /* Bytes of scratch that one thread needs. */
@@ -134,7 +135,7 @@ void cpool_run_block(const cpool_call *call, const char *x, int64_t unit, int64_
 void cpool_run_total(const cpool_call *call, const char *x, char *out, int64_t unit, int64_t blocks, int first, int last,
                      const double *partials, double *total, void *scratch);
 
-/* ---- the floating-point mode, threads ---------------------------------------------------- */
+/* ---- the floating-point mode ---------------------------------------------------------------- */
 
 #if defined(__SSE2__) || defined(_M_X64)
 #include <xmmintrin.h>

@@ -24,7 +24,7 @@ static int64_t tile_elements(const cpool_call *c) { return c->pack ? BATCH_ROWS 
 static int64_t map_scratch(const cpool_call *c, char *base, scratch_map *map)
 {
     int64_t at = 0;
-    const int64_t acc = c->group * 2 * c->acc_len, sums = c->group * 2 * c->sums_len, one = 2 * c->sums_len;
+    const int64_t acc = c->group * c->planes * c->acc_len, sums = c->group * c->planes * c->sums_len, one = c->planes * c->sums_len;
 #define TAKE(field, type, count)                                                                                   \
     do {                                                                                                           \
         if (map)                                                                                                   \
@@ -313,12 +313,12 @@ static void run_rows(const cpool_call *c, const char *x, char *out, cursor at, i
             job->run = 1;
             job->run_step = 0;
             job->n = tile->columns * c->channels;
-            job->acc = s->acc + filled * 2 * line;
+            job->acc = s->acc + filled * c->planes * line;
             job->plane = line;
             job->add = 0;
             cpool_result *r = &s->results[filled];
             int64_t entry = c->divisor_row[at.o] * c->inner.m + tile->first;
-            r->sums = s->sums + filled * 2 * row;
+            r->sums = s->sums + filled * c->planes * row;
             r->plane = row;
             r->divisor = c->divisor_wide + entry * c->channels;
             r->reciprocal = c->reciprocal_wide + entry * c->channels;
@@ -330,7 +330,7 @@ static void run_rows(const cpool_call *c, const char *x, char *out, cursor at, i
         }
         if (!c->pack && c->row_off)
             c->isa->lines[c->type](s->jobs, filled);
-        c->isa->fold[c->type](s->jobs, filled, &tile->fold, s->sums, 2 * row, row);
+        c->isa->fold[c->type](s->jobs, filled, &tile->fold, s->sums, c->planes * row, row);
         if (c->dense_out && c->kind != CPOOL_SUM_D) {
             c->isa->finish[c->kind][c->out_type](s->results, filled);
             continue;
@@ -357,12 +357,12 @@ static void run_pixels(const cpool_call *c, const char *x, char *out, cursor at,
             job->run = c->inner.count[at.j];
             job->run_step = c->inner.step * c->inner.x_stride;
             job->n = least(c->channel_tile, c->channels - channel);
-            job->acc = s->acc + filled * 2 * line;
+            job->acc = s->acc + filled * c->planes * line;
             job->plane = line;
             job->add = 0;
             cpool_result *r = &s->results[filled];
             int64_t entry = c->divisor_row[at.o] * c->inner.m + at.j;
-            r->sums = settles ? s->sums + filled * 2 * row : job->acc;
+            r->sums = settles ? s->sums + filled * c->planes * row : job->acc;
             r->plane = settles ? row : line;
             r->divisor = c->divisor + entry;
             r->reciprocal = c->reciprocal + entry;
@@ -376,7 +376,7 @@ static void run_pixels(const cpool_call *c, const char *x, char *out, cursor at,
             c->isa->lines[c->type](s->jobs, filled);
         if (settles)
             for (int64_t g = 0; g < filled; g++)
-                settle(c, &s->jobs[g], s->sums + g * 2 * row, row);
+                settle(c, &s->jobs[g], s->sums + g * c->planes * row, row);
         if (c->dense_out && c->kind != CPOOL_SUM_D) {
             c->isa->finish[c->kind][c->out_type](s->results, filled);
             continue;
@@ -491,7 +491,7 @@ static void sum_block(const cpool_call *c, const char *x, const cursor *at, cons
     }
     /* 32 columns at a time into the lanes, row after row */
     int64_t lane_elements = CPOOL_LANES * c->channels, piece = c->acc_len / lane_elements * CPOOL_LANES;
-    memset(s->acc, 0, (size_t)(2 * c->acc_len) * 8);
+    memset(s->acc, 0, (size_t)(c->planes * c->acc_len) * 8);
     for (int64_t r = 0; r < b.rows; r++)
         for (int64_t i = 0; i < b.columns;) {
             const int64_t zero = 0;
@@ -613,7 +613,7 @@ void cpool_run_total(const cpool_call *c, const char *x, char *out, int64_t unit
     cursor at = cursor_at(c, unit);
     s.total = total;
     for (int64_t b = 0; b < blocks; b++)
-        add_part(c, total, partials + b * 2 * c->sums_len, wide_n(c, &at), c->sums_len, first && b == 0);
+        add_part(c, total, partials + b * c->planes * c->sums_len, wide_n(c, &at), c->sums_len, first && b == 0);
     if (last)
         finish_wide(c, x, out, &at, &s);
 }

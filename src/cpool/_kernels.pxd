@@ -1,0 +1,100 @@
+"""The compiled core. `Call` is a plan made ready for the CPU: its tables as C arrays."""
+
+from libc.stdint cimport int64_t
+
+
+cdef extern from "simd/cpool_simd.h" nogil:
+    ctypedef struct cpool_job:
+        pass
+    ctypedef struct cpool_fold:
+        int64_t outputs, c, step
+        const int64_t *start
+        const int64_t *count
+        int64_t uniform
+        const int64_t *perm
+        const int64_t *perm_at
+    ctypedef struct cpool_isa:
+        const char *name
+        void (*read)(const char *data, int64_t bytes) noexcept nogil
+    ctypedef struct cpool_pool:
+        int64_t m, x_stride, out_stride, step
+        const int64_t *start
+        const int64_t *count
+    ctypedef struct cpool_tile:
+        int64_t first, last, column, columns
+        cpool_fold fold
+    ctypedef struct cpool_call:
+        const cpool_isa *isa
+        int type, out_type, kind, path, size, out_size, pack, swap, kept
+        int64_t kept_len[66]
+        int64_t kept_x[66]
+        int64_t kept_out[66]
+        int64_t lines
+        int outer
+        cpool_pool pool[66]
+        int64_t outer_windows, max_rows
+        const int64_t *row_at
+        const int64_t *row_off
+        cpool_pool inner
+        int64_t channels, channel_x, channel_out
+        int lanes
+        int64_t tiles
+        const cpool_tile *tile
+        int64_t channel_tile
+        const int64_t *divisor_row
+        const double *divisor
+        const double *reciprocal
+        const double *divisor_wide
+        const double *reciprocal_wide
+        int dense_out
+        int64_t units, acc_len, sums_len, group, planes
+    ctypedef unsigned int cpool_mode
+    int CPOOL_MAXDIM
+    int CPOOL_PATH_ROWS, CPOOL_PATH_PIXELS, CPOOL_PATH_LANES, CPOOL_PATH_WIDE
+    const cpool_isa *cpool_isa_at(int index) noexcept
+    int64_t cpool_scratch_bytes(const cpool_call *call) noexcept
+    void cpool_run(const cpool_call *call, const char *x, char *out, int64_t begin, int64_t end,
+                   void *scratch) noexcept
+    int64_t cpool_blocks(const cpool_call *call, int64_t unit) noexcept
+    void cpool_run_block(const cpool_call *call, const char *x, int64_t unit, int64_t block, double *partial,
+                         void *scratch) noexcept
+    void cpool_run_total(const cpool_call *call, const char *x, char *out, int64_t unit, int64_t blocks,
+                         int first, int last, const double *partials, double *total, void *scratch) noexcept
+    cpool_mode cpool_mode_enter() noexcept
+    void cpool_mode_leave(cpool_mode old) noexcept
+
+
+cdef struct Team:
+    # what the threads of one region share
+    const cpool_call *call
+    const char *x
+    char *out
+    int64_t begin, end, chunk, scratch
+    int64_t unit              # of a window whose blocks are spread; -1: units are
+    double *partials
+    int64_t partial
+    int64_t next, arrived
+    char *memory
+
+
+cdef class Call:
+    cdef cpool_call c
+    cdef cpool_tile *tiles
+    cdef readonly object plan
+    cdef object tables  # the arrays that c points into
+    cdef readonly str path
+    cdef readonly object out_shape
+    cdef object out_dtype
+    cdef int out_ndim
+    cdef int64_t out_dims[66]
+    cdef int64_t out_strides[66]
+    cdef readonly int64_t scratch
+    cdef readonly double cost  # nanoseconds on one thread: estimated, then measured
+    cdef bint measured
+
+    cdef int execute(self, const char *x, char *out, int threads) except -1
+    cdef int execute_blocks(self, Team *team, int size) except -1
+    cdef void total(self, Team *team, int64_t unit, int64_t blocks, bint first, bint last, int64_t at) noexcept nogil
+    cdef void learn(self, double took) noexcept
+    cdef set_tiles(self, list tiles)
+    cdef object empty(self)

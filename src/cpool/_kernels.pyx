@@ -1,0 +1,538 @@
+# distutils: language = c
+"""The Cython core: calls made ready, threads, slices. The inner loops are C, in simd/."""
+
+cimport cython
+from cython.parallel cimport parallel
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.ref cimport Py_INCREF
+from libc.stdint cimport int64_t, intptr_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+import numpy as np
+
+cimport numpy as cnp
+
+cnp.import_array()
+
+cdef extern from "simd/threads.h" nogil:
+    int cpool_openmp() noexcept
+    int cpool_team_rank() noexcept
+    int cpool_team_size() noexcept
+    int cpool_openmp_threads() noexcept
+    int64_t cpool_take(int64_t *next) noexcept
+    int64_t cpool_look(int64_t *value) noexcept
+    int64_t cpool_now() noexcept
+    void cpool_yield() noexcept
+    void cpool_pause() noexcept
+    int cpool_forked() noexcept
+    void cpool_watch_fork() noexcept
+    void *cpool_scratch_take(int64_t bytes) noexcept
+    void cpool_scratch_give(void *scratch) noexcept
+
+cdef extern from *:
+    """
+    #if defined(__clang__)
+    #define CPOOL_COMPILER "clang " __clang_version__
+    #elif defined(__GNUC__)
+    #define CPOOL_COMPILER "gcc " __VERSION__
+    #elif defined(_MSC_VER)
+    #define CPOOL_COMPILER "msvc"
+    #else
+    #define CPOOL_COMPILER "unknown"
+    #endif
+    """
+    const char *CPOOL_COMPILER
+
+cdef extern from "Python.h":
+    ctypedef struct PyTypeObject:
+        pass
+    PyTypeObject *Py_TYPE(object value)
+    bytes PyBytes_FromStringAndSize(const char *data, Py_ssize_t size)
+
+cdef extern from "numpy/arrayobject.h":
+    object PyArray_NewFromDescr(PyTypeObject *subtype, cnp.PyArray_Descr *descr, int nd, const cnp.npy_intp *dims,
+                                const cnp.npy_intp *strides, void *data, int flags, object obj)
+
+cpool_watch_fork()
+
+# Measured costs in nanoseconds; see docs/performance.md.
+cdef double TEAM_WARM = 2500     # work that two warm threads finish as fast as one
+cdef double TEAM_COLD = 150_000  # the same when the other thread sleeps
+cdef int64_t WARM = 2_000_000    # a worker spins this long after its last work
+cdef double SLICE = 50e6         # work between two looks at Ctrl-C
+cdef double RELEASE = 5000       # work below which the GIL is kept
+
+cdef int64_t last_team = 0       # when a team of threads last ended
+cdef int64_t last_call = 0       # when a call last stayed alone though a team would have paid
+cdef int64_t lonely = 0          # how many such calls followed each other without a pause
+cdef bint force_team = False     # tests: split everything
+
+PATHS = {"rows": CPOOL_PATH_ROWS, "pixels": CPOOL_PATH_PIXELS, "lanes": CPOOL_PATH_LANES, "wide": CPOOL_PATH_WIDE}
+
+
+def isa_names():
+    """The instruction sets of this machine, best first."""
+    names = []
+    cdef const cpool_isa *isa
+    cdef int i = 0
+    while (isa := cpool_isa_at(i)) != NULL:
+        names.append((<bytes> isa.name).decode())
+        i += 1
+    return tuple(names)
+
+
+def build_info():
+    """How the extension was built."""
+    return {"compiler": (<bytes> CPOOL_COMPILER).decode(), "openmp": bool(cpool_openmp())}
+
+
+def openmp_threads():
+    """How many threads OpenMP would use for a region."""
+    return cpool_openmp_threads()
+
+
+def is_forked():
+    """Whether this process is the child of a fork, where everything runs on one thread."""
+    return bool(cpool_forked())
+
+
+def split_everything(on):
+    """Split even the smallest work, whatever it costs; for tests. Returns what was set before."""
+    global force_team
+    before, force_team = force_team, bool(on)
+    return before
+
+
+def read(const unsigned char[::1] data not None, str isa):
+    """Read the bytes as fast as this instruction set can: the limit that pooling is held against."""
+    cdef const cpool_isa *table = find_isa(isa)
+    cdef int64_t n = data.shape[0]
+    if n:
+        with nogil:
+            table.read(<const char *> &data[0], n)
+
+
+cdef const cpool_isa *find_isa(str name) except NULL:
+    cdef int i = 0
+    cdef const cpool_isa *isa
+    while (isa := cpool_isa_at(i)) != NULL:
+        if (<bytes> isa.name).decode() == name:
+            return isa
+        i += 1
+    raise ValueError(f"instruction set {name!r} is not one of {isa_names()}")
+
+
+cdef const int64_t *ints(cnp.ndarray array):
+    return <const int64_t *> cnp.PyArray_DATA(array)
+
+
+cdef const double *doubles(cnp.ndarray array):
+    return <const double *> cnp.PyArray_DATA(array)
+
+
+cdef void set_pool(cpool_pool *pool, dict axis):
+    pool.m = axis["m"]
+    pool.x_stride = axis["x_stride"]
+    pool.out_stride = axis["out_stride"]
+    pool.step = axis["step"]
+    pool.start = ints(axis["start"])
+    pool.count = ints(axis["count"])
+
+
+cdef void work(Team *team) noexcept nogil:
+    """What each thread does: take pieces until none is left."""
+    cdef int rank = cpool_team_rank(), size = cpool_team_size()
+    cdef void *scratch = team.memory + rank * team.scratch
+    cdef int64_t i, stop
+    cdef int spins = 0
+    cdef cpool_mode mode = cpool_mode_enter()
+    while True:
+        i = team.begin + cpool_take(&team.next) * team.chunk
+        if i >= team.end:
+            break
+        stop = min(i + team.chunk, team.end)
+        if team.unit < 0:
+            cpool_run(team.call, team.x, team.out, i, stop, scratch)
+        else:
+            while i < stop:
+                cpool_run_block(team.call, team.x, team.unit, i,
+                                team.partials + (i - team.begin) * team.partial, scratch)
+                i += 1
+    cpool_mode_leave(mode)
+    cpool_take(&team.arrived)
+    # A worker that just woke may sit on this very processor, and would wait there for the end of our
+    # time slice while we spin in OpenMP's barrier: milliseconds. So wait here, and make room.
+    while rank == 0 and cpool_look(&team.arrived) < size:
+        spins += 1
+        if spins < 200:
+            cpool_pause()
+        else:
+            cpool_yield()
+
+
+cdef void run_team(Team *team, int threads) noexcept nogil:
+    global last_team
+    team.next = 0
+    team.arrived = 0
+    if threads <= 1:
+        work_alone(team)
+        return
+    with parallel(num_threads=threads):
+        work(team)
+    last_team = cpool_now()
+
+
+cdef void work_alone(Team *team) noexcept nogil:
+    """No region, not even of one thread: all that the child of a fork can rely on."""
+    cdef int64_t i
+    cdef cpool_mode mode = cpool_mode_enter()
+    if team.unit < 0:
+        cpool_run(team.call, team.x, team.out, team.begin, team.end, team.memory)
+    else:
+        for i in range(team.begin, team.end):
+            cpool_run_block(team.call, team.x, team.unit, i, team.partials + (i - team.begin) * team.partial,
+                            team.memory)
+    cpool_mode_leave(mode)
+
+
+cdef int team_size(double cost, int threads) noexcept nogil:
+    """How many threads are worth it for `cost` nanoseconds of work."""
+    global last_call, lonely
+    cdef int64_t now, since
+    if threads <= 1 or cpool_forked():
+        return 1
+    if force_team:
+        return threads
+    if cost < TEAM_WARM:
+        return 1
+    now = cpool_now()
+    if now - last_team > WARM and cost < TEAM_COLD:
+        # The others sleep. Waking them costs more than this call; a run of calls makes it worth it.
+        since = now - last_call
+        last_call = now
+        lonely = lonely + 1 if since < 1_000_000 else 0
+        if lonely * cost < 2 * TEAM_COLD:
+            return 1
+        lonely = 0
+    return <int> min(<double> threads, max(2.0, cost / 1000.0))
+
+
+cdef class Call:
+    """A plan made ready for the CPU."""
+
+    def __cinit__(self, plan, dict spec):
+        cdef cpool_call *c = &self.c
+        cdef int i
+        memset(c, 0, sizeof(cpool_call))
+        self.plan = plan
+        self.tables = spec
+        self.path = spec["path"]
+        c.isa = find_isa(spec["isa"])
+        c.type, c.out_type, c.kind = spec["type"], spec["out_type"], spec["kind"]
+        c.path = PATHS[self.path]
+        c.size, c.out_size = spec["size"], spec["out_size"]
+        c.pack, c.swap = spec["pack"], spec["swap"]
+        kept = spec["kept"]
+        pools = spec["pools"]
+        if len(kept) > CPOOL_MAXDIM or len(pools) > CPOOL_MAXDIM:
+            raise ValueError("too many axes")
+        c.kept = len(kept)
+        c.lines = 1
+        for i in range(c.kept):
+            c.kept_len[i], c.kept_x[i], c.kept_out[i] = kept[i]
+            c.lines *= c.kept_len[i]
+        c.outer = len(pools)
+        c.outer_windows = spec["outer_windows"]
+        for i in range(c.outer):
+            set_pool(&c.pool[i], pools[i])
+        c.max_rows = spec["max_rows"]
+        if spec["row_off"] is not None:
+            c.row_at = ints(spec["row_at"])
+            c.row_off = ints(spec["row_off"])
+        set_pool(&c.inner, spec["inner"])
+        c.channels, c.channel_x, c.channel_out = spec["channels"], spec["channel_x"], spec["channel_out"]
+        c.channel_tile = spec["channel_tile"]
+        c.lanes = spec["lanes"]
+        c.divisor_row = ints(spec["divisor_row"])
+        c.divisor, c.reciprocal = doubles(spec["divisor"]), doubles(spec["reciprocal"])
+        c.divisor_wide, c.reciprocal_wide = doubles(spec["divisor_wide"]), doubles(spec["reciprocal_wide"])
+        c.dense_out = spec["dense_out"]
+        c.acc_len, c.sums_len, c.group = spec["acc_len"], spec["sums_len"], spec["group"]
+        c.planes = spec["planes"]
+        self.set_tiles(spec["tiles"])
+        c.units = spec["units"]
+        self.scratch = cpool_scratch_bytes(c)
+        self.cost = spec["cost"]
+        self.measured = False
+        self.out_shape = plan.out_shape
+        self.out_dtype = plan.out_dtype
+        self.out_ndim = len(plan.out_shape)
+        for i in range(self.out_ndim):
+            self.out_dims[i] = plan.out_shape[i]
+            self.out_strides[i] = spec["out_strides"][i]
+
+    cdef set_tiles(self, list tiles):
+        cdef int64_t i
+        cdef cpool_tile *tile
+        self.c.tiles = len(tiles)
+        self.tiles = <cpool_tile *> malloc(max(len(tiles), 1) * sizeof(cpool_tile))
+        if self.tiles == NULL:
+            raise MemoryError("no memory for the tables of a plan")
+        self.c.tile = self.tiles
+        for i, spec in enumerate(tiles):
+            tile = &self.tiles[i]
+            memset(tile, 0, sizeof(cpool_tile))
+            tile.first, tile.last = spec["first"], spec["last"]
+            tile.column, tile.columns = spec["column"], spec["columns"]
+            tile.fold.outputs, tile.fold.c, tile.fold.step = tile.last - tile.first, self.c.channels, self.c.inner.step
+            tile.fold.start, tile.fold.count = ints(spec["start"]), ints(spec["count"])
+            tile.fold.uniform = spec["uniform"]
+            if spec["perm"] is not None:
+                tile.fold.perm, tile.fold.perm_at = ints(spec["perm"]), ints(spec["perm_at"])
+
+    def __dealloc__(self):
+        free(self.tiles)
+
+    @property
+    def units(self):
+        """How many pieces the work has."""
+        return self.c.units
+
+    @property
+    def isa(self):
+        """The instruction set."""
+        return (<bytes> self.c.isa.name).decode()
+
+    def threads(self, int limit):
+        """How many threads the next warm call would use, of at most `limit`."""
+        if limit <= 1 or cpool_forked() or (self.cost < TEAM_WARM and not force_team):
+            return 1
+        return int(min(limit, max(2.0, self.cost / 1000.0)))
+
+    cdef object empty(self):
+        """A new array for the result."""
+        Py_INCREF(self.out_dtype)
+        return PyArray_NewFromDescr(<PyTypeObject *> cnp.ndarray, <cnp.PyArray_Descr *> self.out_dtype, self.out_ndim,
+                                        <cnp.npy_intp *> self.out_dims, <cnp.npy_intp *> self.out_strides, NULL, 0, None)
+
+    @property
+    def gathers(self):
+        """Whether rows are copied to a tile first."""
+        return bool(self.c.pack)
+
+    def prepared(self, threads):
+        """A function of (x, out) for arrays that lie just so; it returns None for others."""
+        return Prepared.__new__(Prepared, self, threads)
+
+    def run(self, cnp.ndarray x not None, cnp.ndarray out, int threads):
+        """Pool x, which is as the plan says, into `out` or a new array; the result."""
+        if out is None:
+            out = self.empty()
+        if self.c.units and self.c.lines:
+            self.execute(<const char *> cnp.PyArray_DATA(x), <char *> cnp.PyArray_DATA(out), threads)
+        return out
+
+    cdef int execute(self, const char *x, char *out, int threads) except -1:
+        cdef Team team
+        cdef int size = team_size(self.cost, threads)
+        cdef int64_t begun, slices, per_slice, i
+        team.call = &self.c
+        team.x = x
+        team.out = out
+        team.unit = -1
+        team.scratch = self.scratch
+        if size == 1 and self.cost < RELEASE:
+            team.memory = <char *> cpool_scratch_take(team.scratch)
+            if team.memory == NULL:
+                raise MemoryError(f"no memory for {team.scratch} bytes of scratch")
+            team.begin, team.end = 0, self.c.units
+            work_alone(&team)
+            cpool_scratch_give(team.memory)
+            return 0
+        if self.c.path == CPOOL_PATH_WIDE and self.c.units < 4 * size:
+            return self.execute_blocks(&team, size)
+        team.memory = <char *> cpool_scratch_take(team.scratch * size)
+        if team.memory == NULL:
+            raise MemoryError(f"no memory for {team.scratch * size} bytes of scratch")
+        slices = min(self.c.units, <int64_t> (self.cost / (SLICE * size)) + 1)
+        per_slice = (self.c.units + slices - 1) // slices
+        try:
+            i = 0
+            begun = cpool_now()
+            while i < self.c.units:
+                team.begin, team.end = i, min(i + per_slice, self.c.units)
+                # pieces of at least two microseconds, eight per thread if there are enough
+                team.chunk = max((team.end - team.begin) // (8 * size), <int64_t> (2000 * self.c.units / self.cost), 1)
+                if force_team:
+                    team.chunk = 1
+                with nogil:
+                    run_team(&team, size)
+                i = team.end
+                if i < self.c.units:
+                    PyErr_CheckSignals()
+            if size == 1:
+                self.learn(<double> (cpool_now() - begun))
+        finally:
+            cpool_scratch_give(team.memory)
+        return 0
+
+    cdef void learn(self, double took) noexcept:
+        """Replace the estimate by what a serial run took; the smallest seen is the least disturbed."""
+        if not self.measured or took < self.cost:
+            self.cost = max(took, 100.0)
+            self.measured = True
+
+    cdef int execute_blocks(self, Team *team, int size) except -1:
+        """Few huge windows: their blocks are spread over the threads, and their sums added in order."""
+        cdef int64_t unit, blocks, wave, i, total = self.c.planes * self.c.sums_len
+        cdef int64_t most = 64 * size
+        team.partial = total
+        team.memory = <char *> cpool_scratch_take(team.scratch * size)
+        team.partials = <double *> malloc((most + 1) * total * sizeof(double))
+        try:
+            if team.memory == NULL or team.partials == NULL:
+                raise MemoryError(f"no memory for {team.scratch * size} bytes of scratch")
+            for unit in range(self.c.units):
+                team.unit = unit
+                blocks = cpool_blocks(&self.c, unit)
+                i = 0
+                while i < blocks:
+                    wave = min(most, blocks - i)
+                    team.begin, team.end, team.chunk = i, i + wave, 1
+                    with nogil:
+                        run_team(team, size)
+                        self.total(team, unit, wave, i == 0, i + wave == blocks, total * most)
+                    i += wave
+                    PyErr_CheckSignals()
+        finally:
+            if team.memory != NULL:
+                cpool_scratch_give(team.memory)
+            free(team.partials)
+        return 0
+
+    cdef void total(self, Team *team, int64_t unit, int64_t blocks, bint first, bint last, int64_t at) noexcept nogil:
+        cdef cpool_mode mode = cpool_mode_enter()
+        cpool_run_total(team.call, team.x, team.out, unit, blocks, first, last, team.partials, team.partials + at,
+                        team.memory)
+        cpool_mode_leave(mode)
+
+
+# ---- the short way in: a call that was seen before -----------------------------------------------
+
+cdef uint64_t kinds_of(tuple values) noexcept:
+    """A number for the types of the values: True and 1 are equal keys, but not equal arguments."""
+    cdef uint64_t mixed = 1
+    for value in values:
+        if type(value) is tuple:
+            mixed = mixed * 31 + kinds_of(<tuple> value)
+        else:
+            mixed = mixed * 1000003 + <uint64_t> <intptr_t> Py_TYPE(value)
+    return mixed
+
+
+def key_of(str operation, tuple args, cnp.ndarray x not None):
+    """What a call is remembered by: operation, arguments with their types, shape, strides and type of x."""
+    cdef bytes where = PyBytes_FromStringAndSize(
+        <const char *> cnp.PyArray_DIMS(x), 2 * x.ndim * sizeof(cnp.npy_intp)
+    ) if <char *> cnp.PyArray_STRIDES(x) == <char *> (cnp.PyArray_DIMS(x) + x.ndim) else (
+        PyBytes_FromStringAndSize(<const char *> cnp.PyArray_DIMS(x), x.ndim * sizeof(cnp.npy_intp))
+        + PyBytes_FromStringAndSize(<const char *> cnp.PyArray_STRIDES(x), x.ndim * sizeof(cnp.npy_intp))
+    )
+    return (operation, args, kinds_of(args), where, <object> cnp.PyArray_DESCR(x))
+
+
+def again(dict table, str operation, tuple args, x, threads):
+    """The result of a call that is in the table; None if it isn't."""
+    if type(x) is not cnp.ndarray:
+        return None
+    cdef Call call
+    try:
+        call = table.get(key_of(operation, args, x))
+    except TypeError:  # a list among the arguments
+        return None
+    if call is None:
+        return None
+    cdef cnp.ndarray out = call.empty()
+    cdef int limit = 1
+    if call.c.units:
+        if call.cost >= TEAM_WARM or force_team:
+            limit = threads()
+        call.execute(<const char *> cnp.PyArray_DATA(<cnp.ndarray> x), <char *> cnp.PyArray_DATA(out), limit)
+    return out
+
+
+cdef class Prepared:
+    """A call bound to shape, strides and type, which it checks."""
+
+    cdef Call call
+    cdef object threads, x_dtype
+    cdef int ndim
+    cdef int64_t x_dims[66]
+    cdef int64_t x_strides[66]
+
+    def __cinit__(self, Call call, threads):
+        cdef int i
+        self.call, self.threads = call, threads
+        self.x_dtype = call.plan.x_dtype
+        self.ndim = len(call.plan.x_shape)
+        for i in range(self.ndim):
+            self.x_dims[i] = call.plan.x_shape[i]
+            self.x_strides[i] = call.plan.x_strides[i]
+
+    def __call__(self, x, out):
+        cdef cnp.ndarray source, target
+        cdef Call call = self.call
+        cdef int i, limit = 1
+        if type(x) is not cnp.ndarray:
+            return None
+        source = <cnp.ndarray> x
+        if source.ndim != self.ndim or <object> cnp.PyArray_DESCR(source) is not self.x_dtype:
+            return None
+        for i in range(self.ndim):
+            if source.shape[i] != self.x_dims[i] or (
+                    cnp.PyArray_STRIDES(source)[i] != self.x_strides[i]):
+                return None
+        if out is None:
+            target = call.empty()
+        else:
+            if type(out) is not cnp.ndarray:
+                return None
+            target = <cnp.ndarray> out
+            if target.ndim != self.ndim or not cnp.PyArray_ISWRITEABLE(target) or (
+                    <object> cnp.PyArray_DESCR(target) is not call.out_dtype):
+                return None
+            for i in range(call.out_ndim):
+                if target.shape[i] != call.out_dims[i] or cnp.PyArray_STRIDES(target)[i] != call.out_strides[i]:
+                    return None
+            if not apart(source, target):
+                return None
+        if call.c.units:
+            if call.cost >= TEAM_WARM or force_team:
+                limit = self.threads()
+            call.execute(<const char *> cnp.PyArray_DATA(source), <char *> cnp.PyArray_DATA(target), limit)
+        return target
+
+
+cdef bint apart(cnp.ndarray a, cnp.ndarray b) noexcept:
+    """Whether two arrays certainly share no memory: their bounds don't touch."""
+    cdef const char *a_low
+    cdef const char *a_high
+    cdef const char *b_low
+    cdef const char *b_high
+    bounds(a, &a_low, &a_high)
+    bounds(b, &b_low, &b_high)
+    return a_high <= b_low or b_high <= a_low
+
+
+cdef void bounds(cnp.ndarray a, const char **low, const char **high) noexcept:
+    cdef int i
+    cdef int64_t reach
+    low[0] = <const char *> cnp.PyArray_DATA(a)
+    high[0] = low[0] + cnp.PyArray_ITEMSIZE(a)
+    for i in range(a.ndim):
+        reach = (a.shape[i] - 1) * cnp.PyArray_STRIDES(a)[i]
+        if reach > 0:
+            high[0] += reach
+        else:
+            low[0] += reach

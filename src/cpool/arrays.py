@@ -1,0 +1,153 @@
+"""What may come in and what goes out: NumPy arrays, and what offers itself through DLPack on the CPU."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import BackendUnavailable, bad_kind, bad_value
+
+Array = NDArray[Any]
+Wrap = Callable[[Array], Any]
+
+_CPU = (1, 3)  # DLPack's kDLCPU and kDLCUDAHost: memory that the host reads
+
+NUMBERS = (
+    "bool, (u)int8 to (u)int64, float16, bfloat16, float32, float64, complex64 and complex128 can be averaged"
+)
+
+
+def is_device_array(x: object) -> bool:
+    """Whether x is a PyOpenCL array; found out without importing PyOpenCL."""
+    return any(c.__module__.partition(".")[0] == "pyopencl" for c in type(x).__mro__)
+
+
+def admit(argument: str, x: Any) -> tuple[Array, Wrap | None]:
+    """x as a plain array that shares its memory, and how a result becomes x's own kind (None: it is one)."""
+    if type(x) is np.ndarray:
+        return x, None
+    if isinstance(x, np.ma.MaskedArray):
+        bad_kind(argument, "a masked array", "masks are not supported: fill it first, as with x.filled(0)")
+    if isinstance(x, np.ndarray):
+        return np.asarray(x), None
+    if is_device_array(x):
+        raise BackendUnavailable(
+            f"{argument}: got a PyOpenCL array, and this version of cpool has the CPU backend only; "
+            "use x.get(), or a version with OpenCL: pip install --upgrade 'cpool[opencl]'"
+        )
+    if hasattr(x, "__dlpack__") and not isinstance(x, np.generic):
+        return _from_dlpack(argument, x)
+    if isinstance(x, (str, bytes)) or x is None:
+        bad_kind(argument, x, "an array is needed")
+    try:
+        array = np.asarray(x)
+    except (ValueError, TypeError) as error:
+        raise TypeError(f"{argument}: got {type(x).__name__}; an array is needed ({error})") from None
+    return array, None
+
+
+def _from_dlpack(argument: str, x: Any) -> tuple[Array, Wrap]:
+    device = x.__dlpack_device__()
+    if device[0] not in _CPU:
+        bad_value(argument, f"{type(x).__name__} on device {device}", "bring it to the CPU first, as with x.cpu()")
+    if getattr(x, "requires_grad", False):
+        bad_kind(argument, f"{type(x).__name__} that requires gradients", "use x.detach(): cpool records no graph")
+    package = type(x).__module__.partition(".")[0]
+    maker = sys.modules[package]
+    make = getattr(maker, "from_dlpack", None) or getattr(getattr(maker, "dlpack", None), "from_dlpack", None)
+    if make is None:
+        bad_kind(argument, type(x).__name__, f"{package} has no from_dlpack to bring the result back with")
+    try:
+        return np.from_dlpack(x), make
+    except (BufferError, RuntimeError) as error:
+        raise TypeError(f"{argument}: NumPy can't read this {type(x).__name__} through DLPack: {error}") from None
+
+
+def is_bfloat16(dtype: np.dtype[Any]) -> bool:
+    """Whether this is the bfloat16 of ml_dtypes, which need not be imported for that."""
+    return dtype.name == "bfloat16" and dtype.itemsize == 2
+
+
+def family(dtype: np.dtype[Any]) -> str | None:
+    """`float`, `integer`, `complex`, or None for what can't be averaged."""
+    if is_bfloat16(dtype) or (dtype.kind == "f" and dtype.itemsize <= 8):
+        return "float"
+    if dtype.kind in "biu":
+        return "integer"
+    if dtype.kind == "c" and dtype.itemsize <= 16:
+        return "complex"
+    return None
+
+
+def check_type(argument: str, x: Array) -> None:
+    """Refuse what can't be averaged."""
+    if family(x.dtype) is None:
+        bad_kind(argument, x.dtype, NUMBERS)
+
+
+def native(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type in this machine's byte order."""
+    return dtype if dtype.isnative else dtype.newbyteorder("=")
+
+
+def average_type(x: np.dtype[Any], dtype: Any, out: Array | None) -> np.dtype[Any]:
+    """The type of an average of x: as `dtype` or `out` say, else as x says."""
+    asked = None if dtype is None else _as_type(dtype)
+    if out is not None:
+        if asked is not None and asked != native(out.dtype):
+            bad_value("dtype", asked, f"out has dtype {out.dtype}: they must agree, or dtype be left out")
+        argument, asked = ("out" if asked is None else "dtype"), native(out.dtype)
+    else:
+        argument = "dtype"
+    mine = family(x)
+    if asked is None:
+        if mine == "integer":
+            return np.dtype(np.float32 if x.itemsize <= 2 else np.float64)
+        return native(x)
+    theirs = family(asked)
+    fits = {
+        "float": ("float",),
+        "integer": ("float", "integer"),
+        "complex": ("complex",),
+    }[mine or "float"]
+    if theirs not in fits or asked.kind == "b":
+        what = {
+            "float": "float16, bfloat16, float32 or float64",
+            "integer": "a float or an integer type",
+            "complex": "complex64 or complex128",
+        }[mine or "float"]
+        bad_kind(argument, asked, f"an average of {x} can be {what}")
+    return asked
+
+
+def _as_type(dtype: Any) -> np.dtype[Any]:
+    try:
+        return native(np.dtype(dtype))
+    except TypeError:
+        bad_kind("dtype", dtype, "a NumPy type is needed, like numpy.float32")
+
+
+def check_out(out: Any, shape: tuple[int, ...]) -> Array:
+    """`out` as a plain array into which a result of this shape may be written."""
+    array, _ = admit("out", out)
+    if not isinstance(out, np.ndarray) and not hasattr(out, "__dlpack__"):
+        bad_kind("out", type(out).__name__, "an array is needed")
+    if array.shape != shape:
+        bad_value("out", array.shape, f"the result has shape {shape}")
+    if not array.flags.writeable:
+        bad_value("out", "a read-only array", "it must be writeable")
+    if any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape, strict=True)):
+        bad_value("out", f"strides {array.strides}", "elements of out must not share memory")
+    return array
+
+
+def item_of(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The real type that an element is made of, in native order."""
+    plain = native(dtype)
+    if plain.kind == "c":
+        return np.dtype(f"f{plain.itemsize // 2}")
+    return plain

@@ -1,0 +1,466 @@
+"""The CPU backend: threads, instruction sets, and which kernel runs a plan."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _kernels
+from .errors import bad_value
+from .plan import BLOCK, LANES, Kept, Plan, Pooled, divisor_rows, packed_strides
+from .windows import Int64s, as_int
+
+Array = NDArray[Any]
+
+# ---- threads ---------------------------------------------------------------------------------
+
+_chosen: int | None = None  # by set_num_threads
+_scoped: ContextVar[int | None] = ContextVar("cpool_threads", default=None)
+_from_environment: int | None = None
+_usable: int | None = None
+
+
+def _count(argument: str, value: object) -> int:
+    n = as_int(argument, value, "a number of threads is a positive int")
+    if not 0 < n <= 4096:
+        bad_value(argument, value, "a number of threads is from 1 to 4096")
+    return n
+
+
+def cgroup_quota(root: str | Path = "/") -> float | None:
+    """The CPUs that this process's control groups grant, of version 1 or 2; None without a limit."""
+    base = Path(root)
+    try:
+        lines = (base / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return None
+    found: list[float] = []
+    for line in lines:
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if number == "0" and not controllers:
+            mounts = [base / "sys/fs/cgroup", base / "sys/fs/cgroup/unified"]
+        elif "cpu" in controllers.split(","):
+            mounts = [base / "sys/fs/cgroup" / controllers, base / "sys/fs/cgroup/cpu"]
+        else:
+            continue
+        for mount in mounts:
+            # A container often sees its own group as the root of the mount: look there, too.
+            group = mount / path.strip("/")
+            for place in (group, *group.parents):
+                if place != mount and mount not in place.parents:
+                    break
+                quota = _quota_of(place)
+                if quota is not None:
+                    found.append(quota)
+    return min(found, default=None)
+
+
+def _quota_of(group: Path) -> float | None:
+    try:
+        quota, period = (group / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota = (group / "cpu.cfs_quota_us").read_text().strip()
+            period = (group / "cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return None
+    try:
+        share = float(quota) / float(period)
+    except (ValueError, ZeroDivisionError):  # "max": no limit
+        return None
+    return share if share > 0 else None
+
+
+def usable_cpus() -> int:
+    """The CPUs that this process may use: its affinity, and its quota rounded up."""
+    global _usable
+    if _usable is None:
+        if hasattr(os, "sched_getaffinity"):
+            cpus = len(os.sched_getaffinity(0))
+        else:
+            cpus = os.cpu_count() or 1
+        quota = cgroup_quota()
+        _usable = cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
+    return _usable
+
+
+def get_num_threads() -> int:
+    """The number of threads that long calls may use here and now.
+
+    >>> import cpool
+    >>> with cpool.threads(2):
+    ...     cpool.get_num_threads()
+    2
+    """
+    global _from_environment
+    scoped = _scoped.get()
+    if scoped is not None:
+        return scoped
+    if _chosen is not None:
+        return _chosen
+    if _from_environment is None:
+        text = os.environ.get("CPOOL_NUM_THREADS")
+        if text is None:
+            _from_environment = 0
+        else:
+            if not text.strip().isdecimal() or int(text) < 1:
+                bad_value("CPOOL_NUM_THREADS", text, "a number of threads is a positive int")
+            _from_environment = min(int(text), 4096)
+    if _from_environment:
+        return _from_environment
+    return max(1, min(_kernels.openmp_threads(), usable_cpus()))
+
+
+def set_num_threads(n: int) -> None:
+    """Let long calls use `n` threads, in every Python thread of this process."""
+    global _chosen
+    _chosen = _count("n", n)
+
+
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Let long calls within the block use `n` threads."""
+    token = _scoped.set(_count("n", n))
+    try:
+        yield
+    finally:
+        _scoped.reset(token)
+
+
+# ---- instruction sets ------------------------------------------------------------------------
+
+_simd: str | None = None
+
+
+def simd_available() -> tuple[str, ...]:
+    """The instruction sets that this build has and this machine runs, best first."""
+    return _kernels.isa_names()
+
+
+def simd() -> str:
+    """The instruction set in use: what CPOOL_SIMD names, else the best."""
+    global _simd
+    if _simd is None:
+        asked = os.environ.get("CPOOL_SIMD")
+        there = simd_available()
+        if asked and asked not in there:
+            bad_value("CPOOL_SIMD", asked, f"this machine has {', '.join(there)}")
+        _simd = asked or there[0]
+    return _simd
+
+
+@contextmanager
+def force_simd(name: str | None) -> Iterator[None]:
+    """Use exactly this instruction set within the block, in the whole process; for tests."""
+    global _simd
+    if name is not None and name not in simd_available():
+        bad_value("name", name, f"this machine has {', '.join(simd_available())}")
+    before, _simd = _simd, name
+    recent.clear()
+    try:
+        yield
+    finally:
+        _simd = before
+        recent.clear()
+
+
+@contextmanager
+def force_split() -> Iterator[None]:
+    """Split even the smallest work over the threads within the block; for tests."""
+    before = _kernels.split_everything(True)
+    try:
+        yield
+    finally:
+        _kernels.split_everything(before)
+
+
+# ---- from a plan to a call ---------------------------------------------------------------------
+
+TYPES = ("f2", "bfloat16", "f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")
+F16, BF16, F32, F64, I8, U8, I16, U16, I32, U32, I64, U64 = range(12)
+SUM_F, SUM_D, SUM_I, SUM_W = range(4)
+
+LINE = 1024  # elements of a line at a time: two of them and what they need stay in L1
+GROUP = 2048  # elements of the lines that are worked on together
+PAD = 16
+ROW_TABLE = 32768  # rows of outer windows that are listed once; more are listed as they come
+
+
+def type_code(item: np.dtype[Any]) -> int:
+    """The kernels' number for an element's type."""
+    if item.name == "bfloat16":
+        return BF16
+    if item.kind == "b":
+        return U8
+    return TYPES.index(f"{item.kind}{item.itemsize}")
+
+
+def _kind(code: int, path: str) -> int:
+    if code == F64:
+        return SUM_D
+    if code <= F32:
+        return SUM_F
+    if code >= I64 or (code >= I32 and path == "wide"):
+        return SUM_W
+    return SUM_I
+
+
+def _pool(axis: Pooled) -> dict[str, Any]:
+    table = axis.windows
+    return {
+        "m": table.count,
+        "x_stride": axis.x_stride,
+        "out_stride": axis.out_stride,
+        "step": table.step,
+        "start": np.ascontiguousarray(table.starts),
+        "count": np.ascontiguousarray(table.sizes),
+    }
+
+
+def _whole(stride: int) -> Pooled:
+    """A pooled axis of one element, for plans that pool none."""
+    from .windows import windows
+
+    return Pooled(windows(1, 1), stride, stride)
+
+
+def _choose_channels(
+    plan: Plan, inner: Pooled
+) -> tuple[Kept | None, tuple[Kept, ...], bool]:
+    """The kept axis whose elements are pooled side by side, the others, and whether rows must be gathered."""
+    size = plan.item.itemsize
+    last = plan.kept[-1] if plan.kept else None
+    if plan.lanes == 1:
+        if last is None:
+            return None, (), False
+        unit = next((k for k in reversed(plan.kept) if k.x_stride == size), None)
+        axis = unit or last
+        return axis, tuple(k for k in plan.kept if k is not axis), axis.x_stride != size
+    if inner.x_stride == size and inner.windows.step == 1:
+        return None, plan.kept, False
+    if last is not None and 1 < last.length and last.length * last.x_stride <= abs(inner.x_stride):
+        if last.x_stride >= size:
+            dense = last.x_stride == size and inner.x_stride == last.length * size
+            return last, plan.kept[:-1], not dense
+    return None, plan.kept, inner.x_stride != size
+
+
+def _rows_table(pools: list[dict[str, Any]], windows: int) -> tuple[Int64s | None, Int64s | None]:
+    """Byte offsets of the rows of every outer window, and where each window's begin; None if too many."""
+    if windows > ROW_TABLE or math.prod(int(p["count"].sum()) for p in pools) > ROW_TABLE:
+        return None, None
+    lists: list[Array] = [np.zeros(1, np.int64)]
+    for p in pools:
+        taps = [
+            (int(s) + np.arange(int(n), dtype=np.int64) * p["step"]) * p["x_stride"]
+            for s, n in zip(p["start"], p["count"], strict=True)
+        ]
+        lists = [(rows[:, None] + t[None, :]).reshape(-1) for rows in lists for t in taps]
+    starts = np.zeros(len(lists) + 1, np.int64)
+    np.cumsum([len(rows) for rows in lists], out=starts[1:])
+    return np.concatenate(lists), starts
+
+
+def _tiles(inner: dict[str, Any], channels: int) -> list[dict[str, Any]]:
+    """Runs of inner windows whose columns make a line of about LINE elements."""
+    start, count, step = inner["start"], inner["count"], inner["step"]
+    stop = start + (count - 1) * step + 1
+    tiles = []
+    first, m = 0, inner["m"]
+    most = max(1, LINE // channels)
+    while first < m:
+        last = min(int(np.searchsorted(stop, start[first] + most, side="right")), first + most)
+        last = max(last, first + 1)
+        column = int(start[first])
+        begin = np.ascontiguousarray(start[first:last] - column)
+        sizes = np.ascontiguousarray(count[first:last])
+        stride = int(begin[1] - begin[0]) if last - first > 1 else 0
+        same = bool((sizes == sizes[0]).all()) and bool((np.diff(begin) == stride).all())
+        perm, perm_at = (None, None) if channels > 1 or step > 1 else _permutations(begin, sizes)
+        tiles.append(
+            {
+                "first": first,
+                "last": last,
+                "column": column,
+                "columns": int(stop[last - 1]) - column,
+                "start": begin,
+                "count": sizes,
+                "uniform": stride if same else 0,
+                "perm": perm,
+                "perm_at": perm_at,
+            }
+        )
+        first = last
+    return tiles
+
+
+def _permutations(start: Int64s, count: Int64s) -> tuple[Int64s | None, Int64s | None]:
+    """For each 8 windows that lie in 16 columns: the base, the terms, and term t of each window."""
+    entries: list[Array] = []
+    at = np.full((len(start) + 7) // 8, -1, np.int64)
+    length = 0
+    for g in range(len(at)):
+        s, n = start[8 * g : 8 * g + 8], count[8 * g : 8 * g + 8]
+        base, terms = int(s[0]), int(n.max())
+        if int((s + n).max()) - base > 16 or terms > 8:
+            continue
+        index = np.full((terms, 8), -1, np.int64)
+        t = np.arange(terms)[:, None]
+        index[:, : len(s)] = np.where(t < n[None, :], s[None, :] - base + t, -1)
+        at[g] = length
+        entries.append(np.concatenate([[base, terms], index.reshape(-1)]))
+        length += len(entries[-1])
+    if not entries:
+        return None, None
+    return np.concatenate(entries).astype(np.int64), at
+
+
+# Nanoseconds per element read and per result, for the first call of a plan; then they are measured.
+_READ = {F64: 0.4, I64: 0.4, U64: 0.4}
+_RESULT = 1.0
+
+
+def build(plan: Plan) -> _kernels.Call:
+    """The plan as the kernels take it."""
+    size = plan.item.itemsize
+    code = type_code(plan.item)
+    pooled = plan.pooled or (_whole(size),)
+    inner, outer = pooled[-1], pooled[:-1]
+    axis, kept, pack = _choose_channels(plan, inner)
+    channels = axis.length if axis else 1
+    swap = plan.swapped and size > 1
+    pack = pack or swap
+    pools = [_pool(a) for a in outer]
+    spec_inner = _pool(inner)
+    outer_windows = math.prod(a.windows.count for a in outer)
+    max_rows = math.prod(int(a.windows.sizes.max()) for a in outer) if outer_windows else 1
+    empty = outer_windows == 0 or inner.windows.count == 0
+    width = 1 if empty else int(inner.windows.sizes.max())
+    step = inner.windows.step
+    if max_rows * width > BLOCK:
+        path = "wide"
+    elif plan.lanes == 1:
+        path = "pixels"
+    elif channels == 1 and not pack and step == 1 and (width > 16 or inner.windows.count == 1):
+        path = "lanes"
+    elif width > LANES or step > 4:
+        path = "wide"
+    else:
+        path = "rows"
+    if path == "wide" and plan.lanes == LANES and step > 1:
+        pack = True
+    kind = _kind(code, path)
+    tiles: list[dict[str, Any]] = []
+    channel_tile = min(channels, LINE)
+    group = 1
+    if path == "rows":
+        tiles = [] if empty else _tiles(spec_inner, channels)
+        acc = max((t["columns"] for t in tiles), default=1) * channels
+        sums = max((t["last"] - t["first"] for t in tiles), default=1) * channels
+    elif path == "lanes":
+        acc, sums = 1, 64
+    elif plan.lanes == 1:
+        acc = sums = channel_tile
+    else:
+        acc, sums = max(LANES * channels, LINE), channels
+    acc_len = -(-acc // 8) * 8 + PAD
+    sums_len = -(-sums // 8) * 8 + PAD
+    if path in ("rows", "pixels"):
+        group = max(1, min(64, GROUP // acc_len, 2 * GROUP // sums_len))
+    elif path == "lanes":
+        group = 64
+    row_off, row_at = (None, None) if empty else _rows_table(pools, outer_windows)
+    rows, divisor = divisor_rows(pooled, plan.divisor)
+    divisor_pad = np.ones(PAD)
+    wide = np.repeat(divisor, channels, axis=1).reshape(-1) if path == "rows" else divisor_pad
+    flat = np.concatenate([divisor.reshape(-1), divisor_pad])
+    wide = np.concatenate([wide, divisor_pad])
+    out_size = plan.out_item.itemsize
+    channel_out = axis.out_stride if axis else out_size
+    dense_out = channel_out == out_size and (
+        path != "rows" or inner.windows.count == 1 or inner.out_stride == channels * out_size
+    )
+    per_line = {
+        "rows": len(tiles),
+        "pixels": inner.windows.count * -(-channels // channel_tile),
+        "lanes": inner.windows.count,
+        "wide": inner.windows.count * (-(-channels // channel_tile) if plan.lanes == 1 else 1),
+    }[path]
+    lines = math.prod(k.length for k in kept)
+    outputs = math.prod(plan.out_shape)
+    planes = 2 if kind in (SUM_D, SUM_W) else 1
+    spec = {
+        "path": path,
+        "isa": simd(),
+        "type": code,
+        "out_type": type_code(plan.out_item),
+        "kind": kind,
+        "size": size,
+        "out_size": out_size,
+        "pack": pack,
+        "swap": swap,
+        "kept": [(k.length, k.x_stride, k.out_stride) for k in kept],
+        "pools": pools,
+        "outer_windows": outer_windows,
+        "max_rows": max_rows,
+        "row_off": row_off,
+        "row_at": row_at,
+        "inner": spec_inner,
+        "channels": channels,
+        "channel_x": axis.x_stride if axis else size,
+        "channel_out": channel_out,
+        "channel_tile": channel_tile,
+        "lanes": plan.lanes,
+        "tiles": tiles,
+        "divisor_row": rows,
+        "divisor": flat,
+        "reciprocal": 1.0 / flat,
+        "divisor_wide": wide,
+        "reciprocal_wide": 1.0 / wide,
+        "dense_out": dense_out,
+        "acc_len": acc_len,
+        "sums_len": sums_len,
+        "group": group,
+        "planes": planes,
+        "units": 0 if empty or outputs == 0 else lines * outer_windows * per_line,
+        "cost": plan.elements * _READ.get(code, 0.15) * (8 if pack else 1) + outputs * _RESULT + 100.0,
+        "out_strides": packed_strides(plan.out_shape, plan.out_order, plan.out_dtype.itemsize),
+    }
+    return _kernels.Call(plan, spec)
+
+
+def call_of(plan: Plan) -> _kernels.Call:
+    """The plan made ready for the instruction set in use; made once."""
+    name = simd()
+    call = plan.compiled.get(name)
+    if call is None:
+        call = plan.compiled[name] = build(plan)
+    return call
+
+
+def run(plan: Plan, x: Array, out: Array | None) -> Array:
+    """Pool x by the plan, into `out` or a new array."""
+    return call_of(plan).run(x, out, get_num_threads())
+
+
+# Calls seen before, by what `_kernels.key_of` says of them: the short way for small arrays.
+recent: dict[Any, _kernels.Call] = {}
+RECENT = 512
+
+
+def remember(key: Any, plan: Plan) -> None:
+    """Keep the call for the short way, if its tables are small."""
+    if plan.weight > 2**17:
+        return
+    if len(recent) >= RECENT:
+        recent.clear()
+    recent[key] = call_of(plan)

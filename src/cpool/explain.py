@@ -1,0 +1,222 @@
+"""Calls prepared once, and calls explained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import arrays, cpu, dispatch, functional
+from .errors import bad_kind, bad_value
+from .plan import Plan
+
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    name: getattr(functional, name)
+    for name in (
+        "adaptive_avg_pool",
+        "adaptive_avg_pool1d",
+        "adaptive_avg_pool2d",
+        "adaptive_avg_pool3d",
+        "avg_pool",
+        "avg_pool1d",
+        "avg_pool2d",
+        "avg_pool3d",
+        "global_avg_pool",
+    )
+}
+
+
+def _plan(operation: Any, x: Any, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Plan, NDArray[Any], str]:
+    if isinstance(operation, str):
+        if operation not in OPERATIONS:
+            bad_value("operation", operation, f"one of {', '.join(OPERATIONS)} is needed")
+        function = OPERATIONS[operation]
+    elif operation in OPERATIONS.values():
+        function = operation
+    else:
+        bad_kind("operation", operation, "a pooling function of cpool or its name is needed")
+    _, why = dispatch.choose(options.pop("backend", None))
+    wanted = functional.PlanOnly(options.pop("out", None))
+    plan, array = function(x, *args, out=wanted, **options)
+    return plan, array, why
+
+
+class Prepared:
+    """A call prepared once: `p(x)` or `p(x, out=...)` for arrays like the one it was prepared with."""
+
+    def __init__(self, plan: Plan, squeeze: tuple[int, ...] | None) -> None:
+        self.plan = plan
+        self._squeeze = squeeze
+        self._run = cpu.call_of(plan).prepared(cpu.get_num_threads)
+
+    def __call__(self, x: Any, out: Any = None) -> Any:
+        """Pool x, which must have the shape and type that this was prepared for."""
+        if self._squeeze is None:
+            result = self._run(x, out)
+            if result is not None:
+                return result
+        return self._slowly(x, out)
+
+    def _slowly(self, x: Any, out: Any) -> Any:
+        plan = self.plan
+        array, wrap = arrays.admit("x", x)
+        if array.shape != plan.x_shape or array.dtype != plan.x_dtype:
+            bad_value(
+                "x",
+                f"{array.dtype} of shape {array.shape}",
+                f"this was prepared for {plan.x_dtype} of shape {plan.x_shape}",
+            )
+        target = None
+        if out is not None:
+            shape = plan.out_shape
+            if self._squeeze is not None:
+                shape = tuple(n for a, n in enumerate(shape) if a not in self._squeeze)
+            target = arrays.check_out(out, shape)
+            if target.dtype != plan.out_dtype:
+                bad_value("out", target.dtype, f"the result has dtype {plan.out_dtype}")
+        same = plan.with_strides(array.strides)
+        result = dispatch.run(same, array, None, None)
+        if self._squeeze is not None:
+            result = result.reshape(tuple(n for a, n in enumerate(result.shape) if a not in self._squeeze))
+        if target is not None:
+            target[...] = result
+            return out
+        return result if wrap is None else wrap(result)
+
+    def __repr__(self) -> str:
+        return f"<prepared {self.plan.operation}: {self.plan.x_shape} -> {self.plan.out_shape}>"
+
+
+def prepare(operation: Any, x: Any, *args: Any, **options: Any) -> Prepared:
+    """The call `operation(x, ...)` prepared once, for loops where a microsecond counts.
+
+    >>> import numpy as np, cpool
+    >>> x = np.ones((1, 64, 8, 9), np.float32)
+    >>> pool = cpool.prepare(cpool.adaptive_avg_pool2d, x, (5, 7))
+    >>> pool(x).shape
+    (1, 64, 5, 7)
+    """
+    keepdims = options.get("keepdims", True)
+    plan, _, _ = _plan(operation, x, args, dict(options))
+    return Prepared(plan, None if keepdims else plan.axes)
+
+
+@dataclass(frozen=True)
+class AxisExplained:
+    """How one axis is pooled."""
+
+    axis: int
+    length: int
+    windows: int
+    kind: str
+    smallest: int
+    largest: int
+    strided: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What would run, where and why."""
+
+    operation: str
+    x_shape: tuple[int, ...]
+    x_dtype: str
+    out_shape: tuple[int, ...]
+    out_dtype: str
+    axes: tuple[AxisExplained, ...]
+    kind: str
+    strided: str | None
+    backend: str
+    why: str
+    kernel: str
+    simd: str
+    threads: int
+    lanes: int
+    gathers: bool
+    bytes_read: int
+    bytes_written: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain dictionaries, lists and numbers."""
+        found: dict[str, Any] = asdict(self)
+        return found
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.operation}: {self.x_dtype} {self.x_shape} -> {self.out_dtype} {self.out_shape}",
+            f"backend    {self.backend} ({self.why})",
+            f"kernel     {KERNELS[self.kernel]}, {self.simd}, {self.threads} thread(s)"
+            + (", rows gathered into tiles" if self.gathers else ""),
+            f"memory     {self.bytes_read:,} bytes read, {self.bytes_written:,} written",
+        ]
+        for a in self.axes:
+            size = f"{a.smallest}" if a.smallest == a.largest else f"{a.smallest} to {a.largest}"
+            text = f"axis {a.axis:<6}{a.length} -> {a.windows}, {a.kind}, windows of {size}"
+            if a.strided:
+                text += f" (kernel {a.strided[0]}, stride {a.strided[1]})"
+            lines.append(text)
+        lines.append(f"strided    {self.strided or 'no kernel and stride give these windows'}")
+        return "\n".join(lines)
+
+
+KERNELS = {
+    "rows": "rows added into lines, lines folded into windows",
+    "pixels": "channels side by side, pixel after pixel",
+    "lanes": "each window in 32 lanes",
+    "wide": "long windows, block after block",
+    "copy": "nothing to add: converted and copied",
+}
+
+
+def explain(operation: Any, x: Any, *args: Any, **options: Any) -> Explanation:
+    """What `operation(x, ...)` would run, where and why.
+
+    >>> import numpy as np, cpool
+    >>> told = cpool.explain("adaptive_avg_pool2d", np.ones((1, 64, 10, 9), np.float32), 7)
+    >>> told.kind, [axis.kind for axis in told.axes]
+    ('ragged', ['ragged', 'ragged'])
+    """
+    plan, array, why = _plan(operation, x, args, dict(options))
+    axes = []
+    for axis, table in zip(plan.axes, plan.tables, strict=True):
+        if table is None:
+            n = array.shape[axis]
+            axes.append(AxisExplained(axis, n, n, "tiled", 1, 1, (1, 1)))
+            continue
+        sizes = table.sizes if table.count else np.zeros(1, np.int64)
+        axes.append(
+            AxisExplained(
+                axis, table.length, table.count, table.kind, int(sizes.min()), int(sizes.max()), table.as_strided()
+            )
+        )
+    pairs = [a.strided for a in axes]
+    equal = None
+    if pairs and all(pairs):
+        kernels, strides = zip(*(p for p in pairs if p), strict=True)
+        steps = [1 if t is None else t.step for t in plan.tables]
+        equal = f"kernel_size={kernels}, stride={strides}" + ("" if set(steps) == {1} else f", dilation={tuple(steps)}")
+    kinds = [a.kind for a in axes]
+    worst = next((k for k in ("ragged", "overlapping") if k in kinds), "tiled")
+    call = cpu.call_of(plan)
+    return Explanation(
+        operation=plan.operation,
+        x_shape=plan.x_shape,
+        x_dtype=str(plan.x_dtype),
+        out_shape=plan.out_shape,
+        out_dtype=str(plan.out_dtype),
+        axes=tuple(axes),
+        kind=worst,
+        strided=equal,
+        backend="cpu",
+        why=why,
+        kernel=call.path if plan.pooled else "copy",
+        simd=call.isa,
+        threads=call.threads(cpu.get_num_threads()),
+        lanes=plan.lanes,
+        gathers=call.gathers,
+        bytes_read=array.size * array.dtype.itemsize,
+        bytes_written=plan.bytes_moved - array.size * array.dtype.itemsize,
+    )

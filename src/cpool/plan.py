@@ -1,0 +1,276 @@
+"""A call boiled down: kept axes, pooled axes with their windows, divisors, types.
+
+The order of additions
+----------------------
+It belongs to the window, not to the kernel, and is written down here once; every kernel, tail,
+split and instruction set keeps it.
+
+1. The pooled axes are sorted by the size of their stride, the smallest last (the *inner* one).
+   A window is the list of its *rows*: one row for every combination of taps of the outer axes,
+   the last of them fastest; a row holds the taps of the inner axis, its *columns*.
+2. A window of more than 65536 elements is cut into blocks: of as many whole rows as fit, or, where
+   one row is longer, of 65536 columns of a row. The sums of the blocks are added one by one.
+3. Within a block, column c goes to lane c mod L. A lane adds its elements one by one, row after row.
+   L is 32 where neighbouring columns lie less than 16 elements apart, else 1.
+4. Lanes are folded by halves: lane l gets lane l + 16, then l + 8, l + 4, l + 2, l + 1; a lane
+   without a partner stays as it is.
+
+float16, bfloat16 and float32 are added in float64. float64 is added with two-sum, the errors are
+added beside the sums and come in at the end. Integers are added as integers, where no order can
+matter. The sum is divided by the divisor and rounded once.
+
+Nothing in this depends on the kept axes: what one image gives does not depend on its neighbours.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from .errors import bad_value
+from .windows import Int64s, Windows
+
+LANES = 32
+BLOCK = 65536
+NEAR = 16  # elements between columns below which they share lanes
+MAX_DIVISOR = 2**53
+MAX_ELEMENTS = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An axis that is kept: its length, and the bytes between elements of input and output."""
+
+    length: int
+    x_stride: int
+    out_stride: int
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """An axis that is pooled through a table of windows."""
+
+    windows: Windows
+    x_stride: int
+    out_stride: int
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything a backend needs to know of a call, but the addresses."""
+
+    operation: str
+    reducer: str
+    x_shape: tuple[int, ...]
+    x_dtype: np.dtype[Any]
+    out_shape: tuple[int, ...]
+    out_dtype: np.dtype[Any]
+    axes: tuple[int, ...]
+    tables: tuple[Windows | None, ...]  # as asked for, one per axis of `axes`; None keeps it
+    divisor: int | None  # one for all, or None: the product of what the windows count
+    item: np.dtype[Any]  # the real type of an element, in native byte order
+    out_item: np.dtype[Any]
+    swapped: bool
+    elements: int  # real numbers in the input
+    # how the arrays lie in memory: see lay_out
+    x_strides: tuple[int, ...] = ()
+    out_order: tuple[int, ...] = ()  # axes of a new result, outermost first
+    kept: tuple[Kept, ...] = ()  # sorted and merged, outermost first
+    pooled: tuple[Pooled, ...] = ()  # likewise
+    compiled: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def lanes(self) -> int:
+        """How many columns of a window are added side by side."""
+        if not self.pooled:
+            return 1
+        return LANES if abs(self.pooled[-1].x_stride) < NEAR * self.item.itemsize else 1
+
+    def with_strides(self, strides: tuple[int, ...]) -> Plan:
+        """The same call for an input that lies otherwise in memory; the result is in C order."""
+        if strides == self.x_strides:
+            return self
+        order = tuple(range(len(self.out_shape)))
+        out_strides = packed_strides(self.out_shape, order, self.out_dtype.itemsize)
+        return lay_out(self, strides, out_strides, order)
+
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes that must be read and written at least."""
+        outputs = int(np.prod(self.out_shape, dtype=object)) * self.out_dtype.itemsize
+        return self.elements * self.x_dtype.itemsize + outputs
+
+    @property
+    def weight(self) -> int:
+        """Bytes of the tables: what a cache has to carry."""
+        return sum(3 * t.starts.nbytes for t in self.tables if t is not None) + 2048
+
+
+def lay_out(plan: Plan, x_strides: tuple[int, ...], out_strides: tuple[int, ...], order: tuple[int, ...]) -> Plan:
+    """The plan for arrays that lie in memory like this."""
+    kept: list[Kept] = []
+    pooled: list[Pooled] = []
+    tables = dict(zip(plan.axes, plan.tables, strict=True))
+    for axis, length in enumerate(plan.x_shape):
+        table = tables.get(axis)
+        if table is None:
+            kept.append(Kept(length, x_strides[axis], out_strides[axis]))
+        else:
+            pooled.append(Pooled(table, x_strides[axis], out_strides[axis]))
+    if plan.x_dtype.kind == "c":  # real and imaginary part: one more axis
+        kept.append(Kept(2, plan.item.itemsize, plan.out_item.itemsize))
+    if 0 in plan.out_shape:
+        lines, joined = tuple(kept), tuple(pooled)
+    else:
+        lines, joined = simplify(kept, pooled)
+    return replace(plan, x_strides=x_strides, out_order=order, kept=lines, pooled=joined, compiled={})
+
+
+def product(sizes: tuple[int, ...] | list[int]) -> int:
+    """The product, in Python's integers."""
+    total = 1
+    for size in sizes:
+        total *= size
+    return total
+
+
+def check_size(argument: str, came: object, shape: list[int], itemsize: int) -> None:
+    """Refuse a result whose bytes do not fit an address, before anything is made."""
+    nonzero = [n for n in shape if n]
+    if product(nonzero) * itemsize > MAX_ELEMENTS:
+        bad_value(argument, came, f"the result of shape {tuple(shape)} is larger than any array can be")
+
+
+def memory_order(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes from the outermost to the innermost in memory, NumPy's order 'K'."""
+    return tuple(sorted(range(len(shape)), key=lambda a: -abs(strides[a])))
+
+
+def packed_strides(shape: tuple[int, ...], order: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Strides of a new array of `shape` whose axes lie in `order`."""
+    strides = [0] * len(shape)
+    step = itemsize
+    for axis in reversed(order):
+        strides[axis] = step
+        step *= max(shape[axis], 1)
+    return tuple(strides)
+
+
+def simplify(
+    kept: list[Kept], pooled: list[Pooled]
+) -> tuple[tuple[Kept, ...], tuple[Pooled, ...]]:
+    """Sort both kinds of axes, turn windows of one element into kept axes, merge what is one in memory."""
+    still: list[Pooled] = []
+    for axis in pooled:
+        table = axis.windows
+        regular = table.as_strided()
+        if regular is not None and regular[0] == 1 and bool((table.counted == 1).all()):
+            stride = regular[1] if table.count > 1 else 0
+            kept = [*kept, Kept(table.count, axis.x_stride * stride, axis.out_stride)]
+        else:
+            still.append(axis)
+    still.sort(key=lambda a: -abs(a.x_stride))
+    merged: list[Pooled] = []
+    for axis in still:
+        while merged and (joined := _join(merged[-1], axis)) is not None:
+            merged.pop()
+            axis = joined
+        merged.append(axis)
+    # A stride of zero says nothing of where an axis lies; outermost it disturbs nobody.
+    lines = sorted(
+        (k for k in kept if k.length != 1), key=lambda k: -abs(k.x_stride) if k.x_stride else -(2**63)
+    )
+    tidy: list[Kept] = []
+    for line in lines:
+        if tidy:
+            outer = tidy[-1]
+            if (outer.x_stride, outer.out_stride) == (
+                line.length * line.x_stride,
+                line.length * line.out_stride,
+            ):
+                tidy[-1] = Kept(outer.length * line.length, line.x_stride, line.out_stride)
+                continue
+        tidy.append(line)
+    return tuple(tidy), tuple(merged)
+
+
+def _join(outer: Pooled, inner: Pooled) -> Pooled | None:
+    """One axis for two, if each outer window takes whole rows that follow each other in memory."""
+    a, b = outer.windows, inner.windows
+    whole = b.count == 1 and int(b.sizes[0]) == b.length and b.step == 1
+    if not whole or a.step != 1 or outer.x_stride != b.length * inner.x_stride:
+        return None
+    n = b.length
+    if a.length * n > 2**62 or int(a.counted.max()) * int(b.counted[0]) > 2**62:
+        return None
+    table = Windows(a.length * n, a.starts * n, a.sizes * n, a.counted * int(b.counted[0]))
+    return Pooled(table, inner.x_stride, outer.out_stride)
+
+
+def divisor_rows(pooled: tuple[Pooled, ...], divisor: int | None) -> tuple[Int64s, np.ndarray[Any, Any]]:
+    """For each outer window the row of the divisor table that it uses, and that table (rows x inner windows)."""
+    outer = np.ones(1, np.int64)
+    for axis in pooled[:-1]:
+        outer = (outer[:, None] * axis.windows.counted[None, :]).reshape(-1)
+    inner = pooled[-1].windows.counted if pooled else np.ones(1, np.int64)
+    if divisor is not None:
+        return np.zeros(len(outer), np.int64), np.full((1, len(inner)), float(divisor))
+    values, rows = np.unique(outer, return_inverse=True)
+    return rows.astype(np.int64), (values[:, None] * inner[None, :]).astype(np.float64)
+
+
+def check_divisor(tables: tuple[Windows, ...]) -> None:
+    """Refuse windows that count more elements than a divisor can hold exactly."""
+    most = product([int(t.counted.max()) for t in tables if t.count])
+    if most >= MAX_DIVISOR:
+        bad_value("padding", most, "the divisor of a window is at most 2**53 - 1 elements")
+
+
+Value = TypeVar("Value")
+
+
+class Cache(Generic[Value]):
+    """A bounded cache, least recently used first out, safe from any number of threads."""
+
+    def __init__(self, entries: int, weight: int) -> None:
+        self.entries = entries
+        self.limit = weight
+        self._weight = 0
+        self._items: OrderedDict[Hashable, tuple[Value, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def get(self, key: Hashable, make: Callable[[], tuple[Value, int]]) -> Value:
+        """The value of `key`; made (outside the lock) and kept, with its weight, if it isn't there."""
+        with self._lock:
+            found = self._items.get(key)
+            if found is not None:
+                self._items.move_to_end(key)
+                return found[0]
+        value, weight = make()
+        if weight > self.limit // 8:
+            return value
+        with self._lock:
+            if key in self._items:
+                self._weight -= self._items.pop(key)[1]
+            self._items[key] = value, weight
+            self._weight += weight
+            while len(self._items) > self.entries or self._weight > self.limit:
+                self._weight -= self._items.popitem(last=False)[1][1]
+        return value
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._items.clear()
+            self._weight = 0
+
+
+plans: Cache[Plan] = Cache(entries=1024, weight=64 * 2**20)
