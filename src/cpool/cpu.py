@@ -273,14 +273,16 @@ def _rows_table(pools: list[dict[str, Any]], windows: int) -> tuple[Int64s | Non
 def _tiles(inner: dict[str, Any], channels: int) -> list[dict[str, Any]]:
     """Runs of inner windows whose columns make a line of about LINE elements."""
     start, count, step = inner["start"], inner["count"], inner["step"]
-    stop = start + (count - 1) * step + 1
+    # Padding and dilation together put windows out of order: the least still to come, the most so far.
+    least = np.minimum.accumulate(start[::-1])[::-1]
+    most_so_far = np.maximum.accumulate(start + (count - 1) * step + 1)
     tiles = []
     first, m = 0, inner["m"]
     most = max(1, LINE // channels)
     while first < m:
-        last = min(int(np.searchsorted(stop, start[first] + most, side="right")), first + most)
+        column = int(least[first])
+        last = min(int(np.searchsorted(most_so_far, column + most, side="right")), first + most)
         last = max(last, first + 1)
-        column = int(start[first])
         begin = np.ascontiguousarray(start[first:last] - column)
         sizes = np.ascontiguousarray(count[first:last])
         stride = int(begin[1] - begin[0]) if last - first > 1 else 0
@@ -291,7 +293,7 @@ def _tiles(inner: dict[str, Any], channels: int) -> list[dict[str, Any]]:
                 "first": first,
                 "last": last,
                 "column": column,
-                "columns": int(stop[last - 1]) - column,
+                "columns": int(most_so_far[last - 1]) - column,
                 "start": begin,
                 "count": sizes,
                 "uniform": stride if same else 0,

@@ -95,7 +95,7 @@ FINISH_INTEGER_SUMS(bf16, uint16_t)
             double q = rint((double)low / d);                                                                      \
             if (q < (double)(LEAST))                                                                               \
                 return (CTYPE)(LEAST);                                                                             \
-            /* compared in the type: its largest value is no double when it has 64 bits */                        \
+            /* compared in the type: its largest value is no double when it has 64 bits */                         \
             if (q > 0 && (uint64_t)q > (uint64_t)(MOST))                                                           \
                 return (CTYPE)(MOST);                                                                              \
             return (CTYPE)(int64_t)q;                                                                              \

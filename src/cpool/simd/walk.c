@@ -58,44 +58,37 @@ static scratch_map scratch_of(const cpool_call *c, void *scratch)
 
 /* A piece of work: kept index k, outer window o, inner window (or tile of them) j, channels from t * channel_tile. */
 typedef struct {
-    int64_t k, o, j, t;
+    int64_t o, j, t;
     int64_t x, out; /* bytes to the kept index; out: to the outer window as well */
     int64_t js, ts; /* how many j and t there are */
+    int64_t kept[CPOOL_MAXDIM], outer[CPOOL_MAXDIM];
 } cursor;
 
-static void place(const cpool_call *c, cursor *at)
+static void cursor_set(const cpool_call *c, cursor *at, int64_t unit)
 {
-    int64_t k = at->k, o = at->o;
+    at->js = c->path == CPOOL_PATH_ROWS ? c->tiles : c->inner.m;
+    at->ts = c->lanes == 1 ? (c->channels + c->channel_tile - 1) / c->channel_tile : 1;
+    at->t = unit % at->ts;
+    unit /= at->ts;
+    at->j = unit % at->js;
+    unit /= at->js;
+    int64_t o = at->o = unit % c->outer_windows, k = unit / c->outer_windows;
     at->x = at->out = 0;
     for (int a = c->kept - 1; a >= 0; a--) {
-        int64_t i = k % c->kept_len[a];
+        at->kept[a] = k % c->kept_len[a];
         k /= c->kept_len[a];
-        at->x += i * c->kept_x[a];
-        at->out += i * c->kept_out[a];
+        at->x += at->kept[a] * c->kept_x[a];
+        at->out += at->kept[a] * c->kept_out[a];
     }
     for (int a = c->outer - 1; a >= 0; a--) {
-        int64_t i = o % c->pool[a].m;
+        at->outer[a] = o % c->pool[a].m;
         o /= c->pool[a].m;
-        at->out += i * c->pool[a].out_stride;
+        at->out += at->outer[a] * c->pool[a].out_stride;
     }
 }
 
-static cursor cursor_at(const cpool_call *c, int64_t unit)
-{
-    cursor at;
-    at.js = c->path == CPOOL_PATH_ROWS ? c->tiles : c->inner.m;
-    at.ts = c->lanes == 1 ? (c->channels + c->channel_tile - 1) / c->channel_tile : 1;
-    at.t = unit % at.ts;
-    unit /= at.ts;
-    at.j = unit % at.js;
-    unit /= at.js;
-    at.o = unit % c->outer_windows;
-    at.k = unit / c->outer_windows;
-    place(c, &at);
-    return at;
-}
-
-static void advance(const cpool_call *c, cursor *at)
+/* The next piece; divisions would cost more than many pieces do. */
+static inline void advance(const cpool_call *c, cursor *at)
 {
     if (++at->t < at->ts)
         return;
@@ -103,11 +96,24 @@ static void advance(const cpool_call *c, cursor *at)
     if (++at->j < at->js)
         return;
     at->j = 0;
-    if (++at->o == c->outer_windows) {
-        at->o = 0;
-        at->k++;
+    at->o++;
+    for (int a = c->outer - 1; a >= 0; a--) {
+        at->out += c->pool[a].out_stride;
+        if (++at->outer[a] < c->pool[a].m)
+            return;
+        at->out -= at->outer[a] * c->pool[a].out_stride;
+        at->outer[a] = 0;
     }
-    place(c, at);
+    at->o = 0;
+    for (int a = c->kept - 1; a >= 0; a--) {
+        at->x += c->kept_x[a];
+        at->out += c->kept_out[a];
+        if (++at->kept[a] < c->kept_len[a])
+            return;
+        at->x -= at->kept[a] * c->kept_x[a];
+        at->out -= at->kept[a] * c->kept_out[a];
+        at->kept[a] = 0;
+    }
 }
 
 /* Byte offsets of the rows of outer window o: the taps of the outer axes, the last axis fastest. */
@@ -296,42 +302,56 @@ static void settle(const cpool_call *c, const cpool_job *line, double *sums, int
 
 /* ---- the paths ----------------------------------------------------------------------------- */
 
-static void run_rows(const cpool_call *c, const char *x, char *out, cursor at, int64_t units, scratch_map *s)
+/* What stays the same from line to line. */
+static void prepare_slots(const cpool_call *c, scratch_map *s, int64_t slots)
+{
+    const int pixels = c->path == CPOOL_PATH_PIXELS, settled = pixels && !needs_settling(c);
+    for (int64_t g = 0; g < slots; g++) {
+        cpool_job *job = &s->jobs[g];
+        job->run = 1;
+        job->run_step = pixels ? c->inner.step * c->inner.x_stride : 0;
+        job->acc = s->acc + g * c->planes * c->acc_len;
+        job->plane = c->acc_len;
+        job->add = 0;
+        cpool_result *r = &s->results[g];
+        r->sums = settled ? job->acc : s->sums + g * c->planes * c->sums_len;
+        r->plane = settled ? c->acc_len : c->sums_len;
+        r->broadcast = pixels;
+    }
+}
+
+static void run_rows(const cpool_call *c, const char *x, char *out, cursor *at, int64_t units, scratch_map *s)
 {
     const int64_t group = c->tiles == 1 ? c->group : 1;
-    const int64_t line = c->acc_len, row = c->sums_len;
+    const int64_t row = c->sums_len;
+    const int one_by_one = !c->dense_out || c->kind == CPOOL_SUM_D;
+    prepare_slots(c, s, least(group, units));
     while (units) {
         int64_t filled = 0;
-        const cpool_tile *tile = &c->tile[at.j];
-        cursor first = at;
-        for (; filled < group && units; filled++, units--, advance(c, &at)) {
+        const cpool_tile *tile = &c->tile[at->j];
+        cursor first;
+        if (one_by_one)
+            first = *at;
+        for (; filled < group && units; filled++, units--, advance(c, at)) {
             cpool_job *job = &s->jobs[filled];
             const int64_t *rows;
-            job->rows = rows_of(c, at.o, s->rows, &rows);
-            job->base = x + at.x + tile->column * c->inner.x_stride;
+            job->rows = rows_of(c, at->o, s->rows, &rows);
+            job->base = x + at->x + tile->column * c->inner.x_stride;
             job->off = rows;
-            job->run = 1;
-            job->run_step = 0;
             job->n = tile->columns * c->channels;
-            job->acc = s->acc + filled * c->planes * line;
-            job->plane = line;
-            job->add = 0;
             cpool_result *r = &s->results[filled];
-            int64_t entry = c->divisor_row[at.o] * c->inner.m + tile->first;
-            r->sums = s->sums + filled * c->planes * row;
-            r->plane = row;
+            int64_t entry = c->divisor_row[at->o] * c->inner.m + tile->first;
             r->divisor = c->divisor_wide + entry * c->channels;
             r->reciprocal = c->reciprocal_wide + entry * c->channels;
             r->n = (tile->last - tile->first) * c->channels;
-            r->out = out + at.out + tile->first * c->inner.out_stride;
-            r->broadcast = 0;
+            r->out = out + at->out + tile->first * c->inner.out_stride;
             if (c->pack || !c->row_off) /* the rows' scratch serves one line at a time */
                 add_line(c, s, job, tile->columns, c->inner.x_stride, c->channels);
         }
         if (!c->pack && c->row_off)
             c->isa->lines[c->type](s->jobs, filled);
         c->isa->fold[c->type](s->jobs, filled, &tile->fold, s->sums, c->planes * row, row);
-        if (c->dense_out && c->kind != CPOOL_SUM_D) {
+        if (!one_by_one) {
             c->isa->finish[c->kind][c->out_type](s->results, filled);
             continue;
         }
@@ -340,35 +360,32 @@ static void run_rows(const cpool_call *c, const char *x, char *out, cursor at, i
     }
 }
 
-static void run_pixels(const cpool_call *c, const char *x, char *out, cursor at, int64_t units, scratch_map *s)
+static void run_pixels(const cpool_call *c, const char *x, char *out, cursor *at, int64_t units, scratch_map *s)
 {
     const int settles = needs_settling(c);
-    const int64_t line = c->acc_len, row = c->sums_len;
+    const int64_t row = c->sums_len;
+    const int one_by_one = !c->dense_out || c->kind == CPOOL_SUM_D;
+    prepare_slots(c, s, least(c->group, units));
     while (units) {
         int64_t filled = 0;
-        cursor first = at;
-        for (; filled < c->group && units; filled++, units--, advance(c, &at)) {
+        cursor first;
+        if (one_by_one)
+            first = *at;
+        for (; filled < c->group && units; filled++, units--, advance(c, at)) {
             cpool_job *job = &s->jobs[filled];
-            int64_t channel = at.t * c->channel_tile;
+            int64_t channel = at->t * c->channel_tile;
             const int64_t *rows;
-            job->rows = rows_of(c, at.o, s->rows, &rows);
-            job->base = x + at.x + c->inner.start[at.j] * c->inner.x_stride + channel * c->channel_x;
+            job->rows = rows_of(c, at->o, s->rows, &rows);
+            job->base = x + at->x + c->inner.start[at->j] * c->inner.x_stride + channel * c->channel_x;
             job->off = rows;
-            job->run = c->inner.count[at.j];
-            job->run_step = c->inner.step * c->inner.x_stride;
+            job->run = c->inner.count[at->j];
             job->n = least(c->channel_tile, c->channels - channel);
-            job->acc = s->acc + filled * c->planes * line;
-            job->plane = line;
-            job->add = 0;
             cpool_result *r = &s->results[filled];
-            int64_t entry = c->divisor_row[at.o] * c->inner.m + at.j;
-            r->sums = settles ? s->sums + filled * c->planes * row : job->acc;
-            r->plane = settles ? row : line;
+            int64_t entry = c->divisor_row[at->o] * c->inner.m + at->j;
             r->divisor = c->divisor + entry;
             r->reciprocal = c->reciprocal + entry;
             r->n = job->n;
-            r->out = out + at.out + at.j * c->inner.out_stride + channel * c->channel_out;
-            r->broadcast = 1;
+            r->out = out + at->out + at->j * c->inner.out_stride + channel * c->channel_out;
             if (c->pack || !c->row_off)
                 add_line(c, s, job, 1, 0, job->n);
         }
@@ -377,7 +394,7 @@ static void run_pixels(const cpool_call *c, const char *x, char *out, cursor at,
         if (settles)
             for (int64_t g = 0; g < filled; g++)
                 settle(c, &s->jobs[g], s->sums + g * c->planes * row, row);
-        if (c->dense_out && c->kind != CPOOL_SUM_D) {
+        if (!one_by_one) {
             c->isa->finish[c->kind][c->out_type](s->results, filled);
             continue;
         }
@@ -386,25 +403,54 @@ static void run_pixels(const cpool_call *c, const char *x, char *out, cursor at,
     }
 }
 
-static void run_lanes(const cpool_call *c, const char *x, char *out, cursor at, int64_t units, scratch_map *s)
+/* One window per line: only the address changes, and results follow each other. */
+static void run_global(const cpool_call *c, const char *x, char *out, cursor *at, int64_t units, scratch_map *s)
+{
+    const int64_t *rows, slots = least(c->group, units);
+    const int64_t count = rows_of(c, 0, s->rows, &rows), start = c->inner.start[0] * c->inner.x_stride;
+    for (int64_t g = 0; g < slots; g++) {
+        s->jobs[g].off = rows;
+        s->jobs[g].rows = count;
+        s->jobs[g].n = c->inner.count[0];
+    }
+    while (units) {
+        int64_t filled = 0, made = 0;
+        cpool_result *r = NULL;
+        for (; filled < slots && units; filled++, units--, advance(c, at)) {
+            s->jobs[filled].base = x + at->x + start;
+            if (r && r->out + r->n * c->out_size == out + at->out) {
+                r->n++;
+                continue;
+            }
+            r = &s->results[made++];
+            *r = (cpool_result){s->sums + filled, c->group, c->divisor, c->reciprocal, 1, out + at->out, 1};
+        }
+        c->isa->lanes[c->type](s->jobs, filled, s->sums, c->group);
+        c->isa->finish[c->kind][c->out_type](s->results, made);
+    }
+}
+
+static void run_lanes(const cpool_call *c, const char *x, char *out, cursor *at, int64_t units, scratch_map *s)
 {
     const int64_t group = c->row_off ? c->group : 1;
+    const int one_by_one = c->kind == CPOOL_SUM_D;
     while (units) {
         int64_t filled = 0, rows_made = 0;
-        cursor first = at;
-        for (; filled < group && units; filled++, units--, advance(c, &at)) {
+        cursor first;
+        if (one_by_one)
+            first = *at;
+        for (; filled < group && units; filled++, units--, advance(c, at)) {
             cpool_job *job = &s->jobs[filled];
             const int64_t *rows;
-            job->rows = rows_of(c, at.o, s->rows, &rows);
-            job->base = x + at.x + c->inner.start[at.j] * c->inner.x_stride;
+            job->rows = rows_of(c, at->o, s->rows, &rows);
+            job->base = x + at->x + c->inner.start[at->j] * c->inner.x_stride;
             job->off = rows;
-            job->n = c->inner.count[at.j];
+            job->n = c->inner.count[at->j];
             /* results side by side with the same row of divisors become one row */
-            int64_t entry = c->divisor_row[at.o] * c->inner.m + at.j;
-            char *to = out + at.out + at.j * c->inner.out_stride;
+            int64_t entry = c->divisor_row[at->o] * c->inner.m + at->j;
+            char *to = out + at->out + at->j * c->inner.out_stride;
             cpool_result *r = rows_made ? &s->results[rows_made - 1] : NULL;
-            int global = c->inner.m == 1 && c->outer_windows == 1;
-            if (r && r->out + r->n * c->out_size == to && (global || (at.j && r->divisor + r->n == c->divisor + entry))) {
+            if (r && r->out + r->n * c->out_size == to && at->j && r->divisor + r->n == c->divisor + entry) {
                 r->n++;
                 continue;
             }
@@ -415,11 +461,11 @@ static void run_lanes(const cpool_call *c, const char *x, char *out, cursor at, 
             r->reciprocal = c->reciprocal + entry;
             r->n = 1;
             r->out = to;
-            r->broadcast = global;
+            r->broadcast = 0;
         }
         c->isa->lanes[c->type](s->jobs, filled, s->sums, c->group);
         c->isa->finish[c->kind][c->out_type](s->results, rows_made);
-        if (c->kind == CPOOL_SUM_D)
+        if (one_by_one)
             for (int64_t g = 0; g < filled; g++, advance(c, &first)) {
                 int64_t entry = c->divisor_row[first.o] * c->inner.m + first.j;
                 char *to = out + first.out + first.j * c->inner.out_stride;
@@ -572,23 +618,24 @@ static void finish_wide(const cpool_call *c, const char *x, char *out, const cur
     finish_row(c, s, r, x, at, 1, n);
 }
 
-static void run_wide(const cpool_call *c, const char *x, char *out, cursor at, int64_t units, scratch_map *s)
+static void run_wide(const cpool_call *c, const char *x, char *out, cursor *at, int64_t units, scratch_map *s)
 {
-    for (; units; units--, advance(c, &at)) {
+    for (; units; units--, advance(c, at)) {
         const int64_t *rows;
-        int64_t count = rows_of(c, at.o, s->rows, &rows), width = c->inner.count[at.j];
+        int64_t count = rows_of(c, at->o, s->rows, &rows), width = c->inner.count[at->j];
         int64_t blocks = count_blocks(count, width);
         for (int64_t b = 0; b < blocks; b++) {
-            sum_block(c, x, &at, rows, block_at(count, width, b), s->part, c->sums_len, s);
-            add_part(c, s->total, s->part, wide_n(c, &at), c->sums_len, b == 0);
+            sum_block(c, x, at, rows, block_at(count, width, b), s->part, c->sums_len, s);
+            add_part(c, s->total, s->part, wide_n(c, at), c->sums_len, b == 0);
         }
-        finish_wide(c, x, out, &at, s);
+        finish_wide(c, x, out, at, s);
     }
 }
 
 int64_t cpool_blocks(const cpool_call *c, int64_t unit)
 {
-    cursor at = cursor_at(c, unit);
+    cursor at;
+    cursor_set(c, &at, unit);
     int64_t rows = 1, o = at.o;
     for (int a = c->outer - 1; a >= 0; a--) {
         rows *= c->pool[a].count[o % c->pool[a].m];
@@ -600,7 +647,8 @@ int64_t cpool_blocks(const cpool_call *c, int64_t unit)
 void cpool_run_block(const cpool_call *c, const char *x, int64_t unit, int64_t block, double *partial, void *scratch)
 {
     scratch_map s = scratch_of(c, scratch);
-    cursor at = cursor_at(c, unit);
+    cursor at;
+    cursor_set(c, &at, unit);
     const int64_t *rows;
     int64_t count = rows_of(c, at.o, s.rows, &rows);
     sum_block(c, x, &at, rows, block_at(count, c->inner.count[at.j], block), partial, c->sums_len, &s);
@@ -610,7 +658,8 @@ void cpool_run_total(const cpool_call *c, const char *x, char *out, int64_t unit
                      const double *partials, double *total, void *scratch)
 {
     scratch_map s = scratch_of(c, scratch);
-    cursor at = cursor_at(c, unit);
+    cursor at;
+    cursor_set(c, &at, unit);
     s.total = total;
     for (int64_t b = 0; b < blocks; b++)
         add_part(c, total, partials + b * c->planes * c->sums_len, wide_n(c, &at), c->sums_len, first && b == 0);
@@ -621,18 +670,23 @@ void cpool_run_total(const cpool_call *c, const char *x, char *out, int64_t unit
 void cpool_run(const cpool_call *c, const char *x, char *out, int64_t begin, int64_t end, void *scratch)
 {
     scratch_map s = scratch_of(c, scratch);
-    cursor at = cursor_at(c, begin);
+    cursor at;
+    cursor_set(c, &at, begin);
     switch (c->path) {
     case CPOOL_PATH_ROWS:
-        run_rows(c, x, out, at, end - begin, &s);
+        run_rows(c, x, out, &at, end - begin, &s);
         break;
     case CPOOL_PATH_PIXELS:
-        run_pixels(c, x, out, at, end - begin, &s);
+        run_pixels(c, x, out, &at, end - begin, &s);
         break;
     case CPOOL_PATH_LANES:
-        run_lanes(c, x, out, at, end - begin, &s);
+        if (c->inner.m == 1 && c->outer_windows == 1 && c->kind != CPOOL_SUM_D) {
+            run_global(c, x, out, &at, end - begin, &s);
+            break;
+        }
+        run_lanes(c, x, out, &at, end - begin, &s);
         break;
     default:
-        run_wide(c, x, out, at, end - begin, &s);
+        run_wide(c, x, out, &at, end - begin, &s);
     }
 }

@@ -1,0 +1,135 @@
+"""Fixtures of the suite.
+
+Optional parts (a C compiler, torch, onnxruntime, ml_dtypes, an instruction set) are skipped with a
+reason where they are missing. CI names what it expects in CPOOL_TEST_REQUIRE ("cc torch avx512"):
+then their absence fails. CPOOL_FUZZ=long fuzzes longer; `-m "not slow"` leaves out what needs
+gigabytes or many seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import hypothesis
+import pytest
+from helpers import required
+
+import cpool
+from cpool import cpu
+
+hypothesis.settings.register_profile("quick", max_examples=60, deadline=None)
+hypothesis.settings.register_profile("long", max_examples=5000, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("CPOOL_FUZZ", "quick"))
+
+SIMD = cpu.simd_available()
+EVERY_SIMD = ("avx512", "avx2", "baseline")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: needs gigabytes of memory or many seconds")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Something that pools, and how to make it do so: an instruction set with a number of threads.
+
+    Another backend is another kind of engine: give it a name and an `on()`.
+    """
+
+    simd: str
+    threads: int
+
+    def __str__(self) -> str:
+        return f"cpu-{self.simd}-t{self.threads}"
+
+    @contextlib.contextmanager
+    def on(self) -> Iterator[None]:
+        """Everything within the block runs on this engine, and the smallest work is split."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(cpu.force_simd(self.simd))
+            stack.enter_context(cpool.threads(self.threads))
+            if self.threads > 1:
+                stack.enter_context(cpu.force_split())
+            yield
+
+
+ENGINES = [Engine(simd, threads) for simd in EVERY_SIMD for threads in (1, 2, 3)]
+
+
+def missing(name: str, why: str) -> None:
+    """Skip, or fail if CI expects this part."""
+    if name in required():
+        pytest.fail(f"CPOOL_TEST_REQUIRE names {name}, but {why}")
+    pytest.skip(why)
+
+
+@pytest.fixture(params=ENGINES, ids=str)
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """Each instruction set with 1, 2 and 3 threads; the test runs on it."""
+    wanted: Engine = request.param
+    if wanted.simd not in SIMD:
+        missing(wanted.simd, f"this machine or build has no {wanted.simd}")
+    with wanted.on():
+        yield wanted
+
+
+@pytest.fixture(params=EVERY_SIMD)
+def simd(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each instruction set, on one thread; the test runs on it."""
+    if request.param not in SIMD:
+        missing(request.param, f"this machine or build has no {request.param}")
+    with Engine(request.param, 1).on():
+        yield request.param
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaks() -> Iterator[None]:
+    """No test leaves threads, an instruction set or environment variables behind."""
+    before = cpool.get_num_threads(), cpu.simd(), dict(os.environ)
+    yield
+    after = cpool.get_num_threads(), cpu.simd(), dict(os.environ)
+    after[2].pop("PYTEST_CURRENT_TEST", None)
+    before[2].pop("PYTEST_CURRENT_TEST", None)
+    assert after == before
+
+
+@pytest.fixture
+def module() -> Callable[[str], ModuleType]:
+    """`module("torch")` imports an optional package, or skips."""
+
+    def get(name: str) -> ModuleType:
+        try:
+            return importlib.import_module(name)
+        except ImportError as error:
+            missing(name, f"{name} is not installed: {error}")
+            raise
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def native_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """tests/native/native.c as a shared library."""
+    compiler = os.environ.get("CC", "cc").split()
+    if shutil.which(compiler[0]) is None:
+        missing("cc", f"no C compiler {compiler[0]!r}")
+    source = Path(__file__).parent / "native" / "native.c"
+    library = tmp_path_factory.mktemp("native") / "native.so"
+    # plain options only: -ffast-math and the like come from nowhere but the code itself
+    subprocess.run([*compiler, "-O1", "-shared", "-fPIC", "-o", library, source], check=True)
+    return library
+
+
+@pytest.fixture(scope="session")
+def native(native_path: Path) -> ctypes.PyDLL:
+    """The C helpers, called with the GIL held."""
+    return ctypes.PyDLL(str(native_path))
