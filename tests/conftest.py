@@ -72,7 +72,15 @@ def missing(name: str, why: str) -> None:
     pytest.skip(why)
 
 
-@pytest.fixture(params=ENGINES, ids=str)
+@pytest.hookimpl(trylast=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Engines vary fastest, whatever else a test varies: the oracles remember what they found."""
+    for name, values in (("engine", ENGINES), ("simd", EVERY_SIMD)):
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, values, ids=str, indirect=True)
+
+
+@pytest.fixture
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """Each instruction set with 1, 2 and 3 threads; the test runs on it."""
     wanted: Engine = request.param
@@ -82,7 +90,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
         yield wanted
 
 
-@pytest.fixture(params=EVERY_SIMD)
+@pytest.fixture
 def simd(request: pytest.FixtureRequest) -> Iterator[str]:
     """Each instruction set, on one thread; the test runs on it."""
     if request.param not in SIMD:

@@ -383,6 +383,9 @@ def build(plan: Plan) -> _kernels.Call:
     row_off, row_at = (None, None) if empty else _rows_table(pools, outer_windows)
     rows, divisor = divisor_rows(pooled, plan.divisor)
     divisor_pad = np.ones(PAD)
+    if path == "rows" and len(rows) * divisor.shape[1] * channels <= 4 * GROUP:
+        # one row for each outer window: what is finished as one piece finds its divisors in one piece
+        divisor, rows = divisor[rows], np.arange(len(rows), dtype=np.int64)
     wide = np.repeat(divisor, channels, axis=1).reshape(-1) if path == "rows" else divisor_pad
     flat = np.concatenate([divisor.reshape(-1), divisor_pad])
     wide = np.concatenate([wide, divisor_pad])

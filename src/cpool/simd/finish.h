@@ -19,7 +19,7 @@
                 else {                                                                                             \
                     CTYPE last[8];                                                                                 \
                     FN(to_##TYPE)((char *)last, result);                                                           \
-                    cpool_copy_tail(out, last, (int)(r.n - i) * (int)sizeof(CTYPE));                               \
+                    cpool_copy_tail(out, last, (int)(r.n - i), sizeof(CTYPE));                               \
                 }                                                                                                  \
             }                                                                                                      \
         }                                                                                                          \

@@ -79,7 +79,7 @@ FOLD_CHANNELS(K, vw, int64_t, K)
 
 /* Windows of one size that begin at neighbouring columns: eight outputs are eight neighbouring lanes. */
 #define FOLD_SLIDING(K, A, ACC, OPS)                                                                               \
-    static inline void FN(K##_sliding)(const ACC *line, int64_t plane, const cpool_fold *f, double *sums, int64_t out) \
+    static inline __attribute__((always_inline)) void FN(K##_sliding)(const ACC *line, int64_t plane, const cpool_fold *f, double *sums, int64_t out) \
     {                                                                                                              \
         int64_t count = f->count[0], begin = 1;                                                                    \
         while (2 * begin < count)                                                                                  \
@@ -126,7 +126,7 @@ static inline vf FN(f_window)(const double *p, int64_t n)
 }
 
 /* Windows anywhere: each one a vector, eight vectors folded together. */
-static inline void FN(F_anywhere)(const double *line, const cpool_fold *f, double *sums)
+static inline __attribute__((always_inline)) void FN(F_anywhere)(const double *line, const cpool_fold *f, double *sums)
 {
     for (int64_t i = 0; i < f->outputs; i += 8) {
         vf v[8];

@@ -101,7 +101,7 @@ static void NAME(rows)(const char *const *p, int rows, ACC *acc, int64_t plane, 
     }
 }
 
-static void NAME(line)(const cpool_job *job)
+static inline __attribute__((always_inline)) void NAME(line)(const cpool_job *job)
 {
     ACC *acc = (ACC *)job->acc;
     int64_t n = job->n;

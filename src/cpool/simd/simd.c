@@ -24,23 +24,21 @@
 #define CPOOL_STRING2(s) #s
 #define CPOOL_STRING(s) CPOOL_STRING2(s)
 
-/* The last few bytes of a row, without reading or writing one too many. */
-static inline void cpool_copy_tail(void *to, const void *from, int bytes)
+/* The last elements of a row, fewer than eight, without reading or writing one too many. */
+static inline __attribute__((always_inline)) void cpool_copy_tail(void *to, const void *from, int n, const size_t size)
 {
     char *t = (char *)to;
     const char *f = (const char *)from;
-    for (; bytes >= 8; bytes -= 8, t += 8, f += 8)
-        memcpy(t, f, 8);
-    if (bytes & 4) {
-        memcpy(t, f, 4);
-        t += 4, f += 4;
+    if (n & 4) {
+        memcpy(t, f, 4 * size);
+        t += 4 * size, f += 4 * size;
     }
-    if (bytes & 2) {
-        memcpy(t, f, 2);
-        t += 2, f += 2;
+    if (n & 2) {
+        memcpy(t, f, 2 * size);
+        t += 2 * size, f += 2 * size;
     }
-    if (bytes & 1)
-        *t = *f;
+    if (n & 1)
+        memcpy(t, f, size);
 }
 
 #define ISA baseline

@@ -62,14 +62,14 @@ static inline __m128i FN(l16)(const char *p) { return _mm_loadu_si128((const __m
 static inline __m128i FN(n16)(const char *p, int n)
 {
     uint64_t part[2] = {0, 0};
-    cpool_copy_tail(part, p, 2 * n);
+    cpool_copy_tail(part, p, n, 2);
     return _mm_loadu_si128((const __m128i *)part);
 }
 static inline __m128i FN(l8)(const char *p) { return _mm_loadl_epi64((const __m128i *)p); }
 static inline __m128i FN(n8)(const char *p, int n)
 {
     uint64_t part = 0;
-    cpool_copy_tail(&part, p, n);
+    cpool_copy_tail(&part, p, n, 1);
     return _mm_cvtsi64_si128((int64_t)part);
 }
 static inline vf FN(x_f32)(const char *p)

@@ -47,7 +47,7 @@ static inline vi FN(i_of_us)(vs a) { vi r; EACH r.v[k] = (uint16_t)a.v[k]; retur
     {                                                                        \
         type x[8] = {0};                                                     \
         vector r;                                                            \
-        cpool_copy_tail(x, p, n * (int)sizeof(type));                        \
+        cpool_copy_tail(x, p, n, sizeof(type));                        \
         EACH r.v[k] = convert(x[k]);                                         \
         return r;                                                            \
     }

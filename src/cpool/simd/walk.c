@@ -314,21 +314,22 @@ static void prepare_slots(const cpool_call *c, scratch_map *s, int64_t slots)
         job->plane = c->acc_len;
         job->add = 0;
         cpool_result *r = &s->results[g];
-        r->sums = settled ? job->acc : s->sums + g * c->planes * c->sums_len;
-        r->plane = settled ? c->acc_len : c->sums_len;
+        r->sums = settled ? job->acc : s->sums + g * c->sums_len;
+        r->plane = settled ? c->acc_len : c->group * c->sums_len;
         r->broadcast = pixels;
     }
 }
 
 static void run_rows(const cpool_call *c, const char *x, char *out, cursor *at, int64_t units, scratch_map *s)
 {
-    const int64_t group = c->tiles == 1 ? c->group : 1;
-    const int64_t row = c->sums_len;
+    const int64_t group = c->tiles == 1 ? c->group : 1, plane = c->group * c->sums_len;
     const int one_by_one = !c->dense_out || c->kind == CPOOL_SUM_D;
     prepare_slots(c, s, least(group, units));
     while (units) {
         int64_t filled = 0;
         const cpool_tile *tile = &c->tile[at->j];
+        const int64_t width = (tile->last - tile->first) * c->channels;
+        int64_t made = 0;
         cursor first;
         if (one_by_one)
             first = *at;
@@ -339,20 +340,30 @@ static void run_rows(const cpool_call *c, const char *x, char *out, cursor *at, 
             job->base = x + at->x + tile->column * c->inner.x_stride;
             job->off = rows;
             job->n = tile->columns * c->channels;
-            cpool_result *r = &s->results[filled];
             int64_t entry = c->divisor_row[at->o] * c->inner.m + tile->first;
-            r->divisor = c->divisor_wide + entry * c->channels;
-            r->reciprocal = c->reciprocal_wide + entry * c->channels;
-            r->n = (tile->last - tile->first) * c->channels;
-            r->out = out + at->out + tile->first * c->inner.out_stride;
+            const double *divisor = c->divisor_wide + entry * c->channels;
+            char *to = out + at->out + tile->first * c->inner.out_stride;
+            cpool_result *r = made ? &s->results[made - 1] : NULL;
+            /* lines whose results and divisors follow each other are finished as one */
+            if (!one_by_one && r && r->out + r->n * c->out_size == to && r->divisor + r->n == divisor)
+                r->n += width;
+            else {
+                r = &s->results[made++];
+                r->sums = s->sums + filled * width;
+                r->plane = plane;
+                r->divisor = divisor;
+                r->reciprocal = c->reciprocal_wide + entry * c->channels;
+                r->n = width;
+                r->out = to;
+            }
             if (c->pack || !c->row_off) /* the rows' scratch serves one line at a time */
                 add_line(c, s, job, tile->columns, c->inner.x_stride, c->channels);
         }
         if (!c->pack && c->row_off)
             c->isa->lines[c->type](s->jobs, filled);
-        c->isa->fold[c->type](s->jobs, filled, &tile->fold, s->sums, c->planes * row, row);
+        c->isa->fold[c->type](s->jobs, filled, &tile->fold, s->sums, width, plane);
         if (!one_by_one) {
-            c->isa->finish[c->kind][c->out_type](s->results, filled);
+            c->isa->finish[c->kind][c->out_type](s->results, made);
             continue;
         }
         for (int64_t g = 0; g < filled; g++, advance(c, &first))
@@ -363,7 +374,6 @@ static void run_rows(const cpool_call *c, const char *x, char *out, cursor *at, 
 static void run_pixels(const cpool_call *c, const char *x, char *out, cursor *at, int64_t units, scratch_map *s)
 {
     const int settles = needs_settling(c);
-    const int64_t row = c->sums_len;
     const int one_by_one = !c->dense_out || c->kind == CPOOL_SUM_D;
     prepare_slots(c, s, least(c->group, units));
     while (units) {
@@ -393,7 +403,7 @@ static void run_pixels(const cpool_call *c, const char *x, char *out, cursor *at
             c->isa->lines[c->type](s->jobs, filled);
         if (settles)
             for (int64_t g = 0; g < filled; g++)
-                settle(c, &s->jobs[g], s->sums + g * c->planes * row, row);
+                settle(c, &s->jobs[g], s->sums + g * c->sums_len, c->group * c->sums_len);
         if (!one_by_one) {
             c->isa->finish[c->kind][c->out_type](s->results, filled);
             continue;
