@@ -47,7 +47,9 @@ def openmp_flags() -> list[str]:
             ran = subprocess.run([str(program)], capture_output=True, text=True)
             if ran.stdout.strip() == "3":
                 return ["-fopenmp"]
-    print("cpool: no OpenMP found (the probe did not build and run): everything will run on one thread", file=sys.stderr)
+    print(
+        "cpool: no OpenMP found (the probe did not build and run): everything will run on one thread", file=sys.stderr
+    )
     return []
 
 

@@ -251,7 +251,11 @@ def errors_in_ulp(result: np.ndarray, exact: Exact, source: np.dtype) -> np.ndar
     values = as_integers(parts(result), exact.scale).ravel().tolist()
     errors = []
     rows = zip(
-        values, exact.total.ravel().tolist(), exact.magnitude.ravel().tolist(), exact.divisor.ravel().tolist(), strict=True
+        values,
+        exact.total.ravel().tolist(),
+        exact.magnitude.ravel().tolist(),
+        exact.divisor.ravel().tolist(),
+        strict=True,
     )
     for value, total, magnitude, divisor in rows:
         off = abs(value * divisor - total)
@@ -352,9 +356,7 @@ def remembered(key: Any, make: Any) -> Any:
     return _remembered[key]
 
 
-ORACLE = frozenset(
-    "stride padding ceil_mode count_include_pad divisor_override dilation data_format axes".split()
-)
+ORACLE = frozenset(["stride", "padding", "ceil_mode", "count_include_pad", "divisor_override", "dilation", "data_format", "axes"])
 
 
 def check(
@@ -510,7 +512,12 @@ def python(code: str, *, timeout: float = 120, **environment: str) -> subprocess
     """A fresh interpreter that ran `code`, without the CPOOL_ and OMP_ variables of this one."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("CPOOL_", "OMP_"))}
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=timeout, env=clean | environment, check=False
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=clean | environment,
+        check=False,
     )
 
 

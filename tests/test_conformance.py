@@ -238,7 +238,12 @@ SPECIAL = {
 @pytest.mark.parametrize("value", SPECIAL)
 @pytest.mark.parametrize("dtype", [*FLOATS, "complex64", "complex128"])
 def test_nan_and_infinity_in_every_lane_and_tail(dtype, value, layout, engine):
-    for (channels, height, width), size in (((1, 1, 67), (1, 2)), ((1, 3, 37), (2, 5)), ((35, 1, 2), (1, 1)), ((1, 9, 5), (4, 3))):
+    for (channels, height, width), size in (
+        ((1, 1, 67), (1, 2)),
+        ((1, 3, 37), (2, 5)),
+        ((35, 1, 2), (1, 1)),
+        ((1, 9, 5), (4, 3)),
+    ):
         n = channels * height * width
         x = sample(dtype, (n, channels, height, width))
         x.reshape(n, n)[np.arange(n), np.arange(n)] = SPECIAL[value]  # image i has it at place i

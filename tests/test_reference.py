@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import DTYPES, assert_within_ulp, by_reference, dtype_of, exact_average, sample, same_average_type
+from helpers import DTYPES, assert_within_ulp, by_reference, dtype_of, exact_average, same_average_type, sample
 
 CALLS = {
     "ragged": ("adaptive_avg_pool", (3, 7, 5), (2, 5, None), {}),

@@ -50,7 +50,7 @@ cdef extern from "simd/cpool_simd.h" nogil:
         int64_t units, acc_len, sums_len, group, planes
     ctypedef unsigned int cpool_mode
     int CPOOL_MAXDIM
-    int CPOOL_PATH_ROWS, CPOOL_PATH_PIXELS, CPOOL_PATH_LANES, CPOOL_PATH_WIDE
+    int CPOOL_PATH_ROWS, CPOOL_PATH_PIXELS, CPOOL_PATH_LANES, CPOOL_PATH_WIDE, CPOOL_PATH_COPY
     const cpool_isa *cpool_isa_at(int index) noexcept
     int64_t cpool_scratch_bytes(const cpool_call *call) noexcept
     void cpool_run(const cpool_call *call, const char *x, char *out, int64_t begin, int64_t end,

@@ -68,7 +68,10 @@ cdef int64_t last_call = 0       # when a call last stayed alone though a team w
 cdef int64_t lonely = 0          # how many such calls followed each other without a pause
 cdef bint force_team = False     # tests: split everything
 
-PATHS = {"rows": CPOOL_PATH_ROWS, "pixels": CPOOL_PATH_PIXELS, "lanes": CPOOL_PATH_LANES, "wide": CPOOL_PATH_WIDE}
+PATHS = {
+    "rows": CPOOL_PATH_ROWS, "pixels": CPOOL_PATH_PIXELS, "lanes": CPOOL_PATH_LANES, "wide": CPOOL_PATH_WIDE,
+    "copy": CPOOL_PATH_COPY,
+}
 
 
 def isa_names():

@@ -16,9 +16,7 @@ Wrap = Callable[[Array], Any]
 
 _CPU = (1, 3)  # DLPack's kDLCPU and kDLCUDAHost: memory that the host reads
 
-NUMBERS = (
-    "bool, (u)int8 to (u)int64, float16, bfloat16, float32, float64, complex64 and complex128 can be averaged"
-)
+NUMBERS = "bool, (u)int8 to (u)int64, float16, bfloat16, float32, float64, complex64 and complex128 can be averaged"
 
 
 def is_device_array(x: object) -> bool:

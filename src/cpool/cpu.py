@@ -233,9 +233,7 @@ def _whole(stride: int) -> Pooled:
     return Pooled(windows(1, 1), stride, stride)
 
 
-def _choose_channels(
-    plan: Plan, inner: Pooled
-) -> tuple[Kept | None, tuple[Kept, ...], bool]:
+def _choose_channels(plan: Plan, inner: Pooled) -> tuple[Kept | None, tuple[Kept, ...], bool]:
     """The kept axis whose elements are pooled side by side, the others, and whether rows must be gathered."""
     size = plan.item.itemsize
     last = plan.kept[-1] if plan.kept else None
@@ -247,7 +245,7 @@ def _choose_channels(
         return axis, tuple(k for k in plan.kept if k is not axis), axis.x_stride != size
     if inner.x_stride == size and inner.windows.step == 1:
         return None, plan.kept, False
-    if last is not None and 1 < last.length and last.length * last.x_stride <= abs(inner.x_stride):
+    if last is not None and last.length > 1 and last.length * last.x_stride <= abs(inner.x_stride):
         if last.x_stride >= size:
             dense = last.x_stride == size and inner.x_stride == last.length * size
             return last, plan.kept[:-1], not dense
@@ -358,11 +356,15 @@ def build(plan: Plan) -> _kernels.Call:
         path = "wide"
     else:
         path = "rows"
+    out_size = plan.out_item.itemsize
+    channel_out = axis.out_stride if axis else out_size
+    if not plan.pooled and not pack and channel_out == out_size and plan.item == plan.out_item and plan.divisor is None and code <= F64:
+        path = "copy"
     if path == "wide" and plan.lanes == LANES and step > 1:
         pack = True
     kind = _kind(code, path)
     tiles: list[dict[str, Any]] = []
-    channel_tile = min(channels, LINE)
+    channel_tile = min(channels, LINE if path != "copy" else 8 * LINE)
     group = 1
     if path == "rows":
         tiles = [] if empty else _tiles(spec_inner, channels)
@@ -389,14 +391,13 @@ def build(plan: Plan) -> _kernels.Call:
     wide = np.repeat(divisor, channels, axis=1).reshape(-1) if path == "rows" else divisor_pad
     flat = np.concatenate([divisor.reshape(-1), divisor_pad])
     wide = np.concatenate([wide, divisor_pad])
-    out_size = plan.out_item.itemsize
-    channel_out = axis.out_stride if axis else out_size
     dense_out = channel_out == out_size and (
         path != "rows" or inner.windows.count == 1 or inner.out_stride == channels * out_size
     )
     per_line = {
         "rows": len(tiles),
         "pixels": inner.windows.count * -(-channels // channel_tile),
+        "copy": -(-channels // channel_tile),
         "lanes": inner.windows.count,
         "wide": inner.windows.count * (-(-channels // channel_tile) if plan.lanes == 1 else 1),
     }[path]

@@ -167,7 +167,7 @@ KERNELS = {
     "pixels": "channels side by side, pixel after pixel",
     "lanes": "each window in 32 lanes",
     "wide": "long windows, block after block",
-    "copy": "nothing to add: converted and copied",
+    "copy": "nothing to add: copied",
 }
 
 
@@ -212,7 +212,7 @@ def explain(operation: Any, x: Any, *args: Any, **options: Any) -> Explanation:
         strided=equal,
         backend="cpu",
         why=why,
-        kernel=call.path if plan.pooled else "copy",
+        kernel=call.path,
         simd=call.isa,
         threads=call.threads(cpu.get_num_threads()),
         lanes=plan.lanes,

@@ -161,9 +161,7 @@ def _axes(shape: tuple[int, ...], axes: Any) -> tuple[int, ...]:
 # ---- from arguments to a result --------------------------------------------------------------------
 
 
-def _make_plan(
-    name: str, rule: Rule, args: tuple[Any, ...], x: Array, dtype: Any, out_like: Array | None
-) -> Plan:
+def _make_plan(name: str, rule: Rule, args: tuple[Any, ...], x: Array, dtype: Any, out_like: Array | None) -> Plan:
     axes, tables, divisor = rule(x.shape, args)
     out_dtype = arrays.average_type(x.dtype, dtype, out_like)
     out_shape = list(x.shape)

@@ -161,9 +161,7 @@ def packed_strides(shape: tuple[int, ...], order: tuple[int, ...], itemsize: int
     return tuple(strides)
 
 
-def simplify(
-    kept: list[Kept], pooled: list[Pooled]
-) -> tuple[tuple[Kept, ...], tuple[Pooled, ...]]:
+def simplify(kept: list[Kept], pooled: list[Pooled]) -> tuple[tuple[Kept, ...], tuple[Pooled, ...]]:
     """Sort both kinds of axes, turn windows of one element into kept axes, merge what is one in memory."""
     still: list[Pooled] = []
     for axis in pooled:
@@ -182,9 +180,7 @@ def simplify(
             axis = joined
         merged.append(axis)
     # A stride of zero says nothing of where an axis lies; outermost it disturbs nobody.
-    lines = sorted(
-        (k for k in kept if k.length != 1), key=lambda k: -abs(k.x_stride) if k.x_stride else -(2**63)
-    )
+    lines = sorted((k for k in kept if k.length != 1), key=lambda k: -abs(k.x_stride) if k.x_stride else -(2**63))
     tidy: list[Kept] = []
     for line in lines:
         if tidy:

@@ -112,9 +112,7 @@ def avg_pool(
     where = _normal(x, axes)
     n = len(where)
     tables: list[Windows | None] = []
-    parts = zip(
-        where, _each(kernel_size, n), _each(stride, n), _each(padding, n), _each(dilation, n), strict=True
-    )
+    parts = zip(where, _each(kernel_size, n), _each(stride, n), _each(padding, n), _each(dilation, n), strict=True)
     for a, k, s, p, d in parts:
         table = strided_windows(x.shape[a], k, s, dilation=d, padding=p, ceil_mode=ceil_mode)
         include = not str(padding).startswith("same") if count_include_pad is None else count_include_pad

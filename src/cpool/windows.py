@@ -228,9 +228,7 @@ def strided_windows(
     return _table(length, starts, inside, counted, d if k > 1 else 1)
 
 
-def _padding_pair(
-    length: int, k: int, s: int, d: int, padding: object, ceil_mode: bool
-) -> tuple[int, int]:
+def _padding_pair(length: int, k: int, s: int, d: int, padding: object, ceil_mode: bool) -> tuple[int, int]:
     wanted = 'an int, a pair (before, after), "valid", "same_upper" or "same_lower" is needed'
     if isinstance(padding, str):
         if padding == "valid":

@@ -73,6 +73,7 @@ typedef struct {
     cpool_fold_fn fold[CPOOL_TYPES];
     cpool_lanes_fn lanes[CPOOL_TYPES];
     cpool_finish_fn finish[4][CPOOL_TYPES]; /* by kind of sum and type of result */
+    void (*copy[9])(char *to, const char *from, int64_t n); /* by size: floats, a negative zero made positive */
     void (*read)(const char *data, int64_t bytes); /* a plain read: the memory's own speed */
 } cpool_isa;
 
@@ -83,7 +84,7 @@ const cpool_isa *cpool_isa_at(int index);
 
 #define CPOOL_MAXDIM 66
 
-enum cpool_path { CPOOL_PATH_ROWS, CPOOL_PATH_PIXELS, CPOOL_PATH_LANES, CPOOL_PATH_WIDE };
+enum cpool_path { CPOOL_PATH_ROWS, CPOOL_PATH_PIXELS, CPOOL_PATH_LANES, CPOOL_PATH_WIDE, CPOOL_PATH_COPY };
 
 /* One pooled axis: window i has count[i] taps from start[i], step apart; strides in bytes. */
 typedef struct {

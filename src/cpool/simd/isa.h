@@ -180,6 +180,22 @@
 #include "fold.h"
 #include "finish.h"
 
+/* Windows of one element: the average is the element, but a zero is +0. */
+#define COPY(BITS)                                                                                                 \
+    static void FN(cpool_copy_##BITS)(char *to, const char *from, int64_t n)                                       \
+    {                                                                                                              \
+        for (int64_t i = 0; i < n; i++) {                                                                          \
+            uint##BITS##_t x;                                                                                      \
+            memcpy(&x, from + i * (BITS / 8), BITS / 8);                                                           \
+            x = x == (uint##BITS##_t)1 << (BITS - 1) ? 0 : x;                                                      \
+            memcpy(to + i * (BITS / 8), &x, BITS / 8);                                                             \
+        }                                                                                                          \
+    }
+COPY(16)
+COPY(32)
+COPY(64)
+#undef COPY
+
 /* The memory's own speed: what a plain read of the data takes. */
 static void FN(cpool_read)(const char *data, int64_t bytes)
 {
@@ -207,6 +223,7 @@ static const cpool_isa FN(cpool_table) = {
     {FOLD(F), FOLD(F), FOLD(F), FOLD(D), FOLD(I), FOLD(U), FOLD(I), FOLD(U), FOLD(J), FOLD(J), FOLD(K), FOLD(K)},
     ALL(cpool_lanes),
     {FLOATS(cpool_finish_F), FLOATS(cpool_finish_D), ALL(cpool_finish_I), ALL(cpool_finish_W)},
+    {NULL, NULL, FN(cpool_copy_16), NULL, FN(cpool_copy_32), NULL, NULL, NULL, FN(cpool_copy_64)},
     FN(cpool_read),
 };
 #undef NONE8

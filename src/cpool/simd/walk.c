@@ -413,6 +413,15 @@ static void run_pixels(const cpool_call *c, const char *x, char *out, cursor *at
     }
 }
 
+/* Nothing to pool. */
+static void run_copy(const cpool_call *c, const char *x, char *out, cursor *at, int64_t units)
+{
+    for (; units; units--, advance(c, at)) {
+        int64_t channel = at->t * c->channel_tile, n = least(c->channel_tile, c->channels - channel);
+        c->isa->copy[c->size](out + at->out + channel * c->channel_out, x + at->x + channel * c->channel_x, n);
+    }
+}
+
 /* One window per line: only the address changes, and results follow each other. */
 static void run_global(const cpool_call *c, const char *x, char *out, cursor *at, int64_t units, scratch_map *s)
 {
@@ -688,6 +697,9 @@ void cpool_run(const cpool_call *c, const char *x, char *out, int64_t begin, int
         break;
     case CPOOL_PATH_PIXELS:
         run_pixels(c, x, out, &at, end - begin, &s);
+        break;
+    case CPOOL_PATH_COPY:
+        run_copy(c, x, out, &at, end - begin);
         break;
     case CPOOL_PATH_LANES:
         if (c->inner.m == 1 && c->outer_windows == 1 && c->kind != CPOOL_SUM_D) {

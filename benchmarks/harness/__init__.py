@@ -1,0 +1,1 @@
+"""What the benchmark drivers share: cases, peers, timing, the machine, goals."""
