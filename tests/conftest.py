@@ -34,10 +34,6 @@ SIMD = cpu.simd_available()
 EVERY_SIMD = ("avx512", "avx2", "baseline")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: needs gigabytes of memory or many seconds")
-
-
 @dataclass(frozen=True)
 class Engine:
     """Something that pools, and how to make it do so: an instruction set with a number of threads.

@@ -356,12 +356,23 @@ def remembered(key: Any, make: Any) -> Any:
     return _remembered[key]
 
 
-ORACLE = frozenset(["stride", "padding", "ceil_mode", "count_include_pad", "divisor_override", "dilation", "data_format", "axes"])
+ORACLE = frozenset(
+    ["stride", "padding", "ceil_mode", "count_include_pad", "divisor_override", "dilation", "data_format", "axes"]
+)
 
 
 def check(
     operation: str, x: np.ndarray, size: Any = None, *, compare_reference: bool = True, **options: Any
 ) -> np.ndarray:
+    """`checked`, with an error that tells which call it was."""
+    try:
+        return checked(operation, x, size, compare_reference, **options)
+    except AssertionError as error:
+        where = f"{operation}({x.dtype} {x.shape} strides {x.strides}, {size}, {options})"
+        raise AssertionError(f"{where}: {error}") from error
+
+
+def checked(operation: str, x: np.ndarray, size: Any, compare_reference: bool, **options: Any) -> np.ndarray:
     """Run a call; hold its result against the exact oracle and `cpool.reference`, and its bits against
     those of the last run of the same call (on another engine, as a rule). The result."""
     result = call(operation, x, size, **options)

@@ -6,9 +6,11 @@ more. `check` runs a call and holds it against the exact oracle and `cpool.refer
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
-from helpers import BFLOAT16, DTYPES, FLOATS, LAYOUTS, check, dtype_of, place, sample, swapped
+from helpers import BFLOAT16, DTYPES, FLOATS, HALVES, LAYOUTS, check, dtype_of, place, sample, swapped
 
 import cpool
 from cpool.explain import KERNELS
@@ -32,28 +34,27 @@ CHANNELS = (65, 3, 17, 1, 15, 257, 63, 16, 64)
 WIDTHS = (129, 33, 17, 7, 15, 31, 63, 65, 127, 255, 257, 3, 1, 2, 8, 16, 32, 64, 128, 256)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_every_type_in_every_layout(dtype, layout, engine):
-    for shape, size in PLANES:
+def test_every_type_in_every_layout(dtype, engine):
+    for layout, (shape, size) in itertools.product(LAYOUTS, PLANES):
         check("adaptive_avg_pool2d", place(sample(dtype, shape, wide=True), layout), size)
 
 
 @pytest.mark.parametrize("layout", ["channels_last", "contiguous", "channels_last_cropped"])
-@pytest.mark.parametrize("channels", CHANNELS)
 @pytest.mark.parametrize("dtype", [*FLOATS, "uint8", "int64"])
-def test_every_number_of_channels(dtype, channels, layout, engine):
-    x = place(sample(dtype, (2, channels, 3, 5), wide=True), layout)
-    for size in ((2, 3), 1, (3, 2)):
-        check("adaptive_avg_pool2d", x, size, compare_reference=False)
+def test_every_number_of_channels(dtype, layout, engine):
+    for channels in CHANNELS:
+        x = place(sample(dtype, (2, channels, 3, 5), wide=True), layout)
+        for size in ((2, 3), 1, (3, 2)):
+            check("adaptive_avg_pool2d", x, size, compare_reference=False)
 
 
-@pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_every_width(dtype, width, engine):
-    x = sample(dtype, (1, 2, 3, width), wide=True)
-    for size in ((2, 3), (1, 1), (3, width // 2 + 1)):
-        check("adaptive_avg_pool2d", x, size, compare_reference=False)
+def test_every_width(dtype, engine):
+    for width in WIDTHS:
+        x = sample(dtype, (1, 2, 3, width), wide=True)
+        for size in ((2, 3), (1, 1), (3, width // 2 + 1)):
+            check("adaptive_avg_pool2d", x, size, compare_reference=False)
 
 
 WIDE = {
@@ -68,16 +69,20 @@ WIDE = {
 }
 
 
-@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "sparse", "swapped_axes"])
-@pytest.mark.parametrize("case", WIDE)
-@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "int32", "uint64", "float16", "complex64"])
-def test_windows_longer_than_a_block(dtype, case, layout, engine):
+SOME_WIDE = ("ragged planes", "one row too long")  # for the types that share kernels with others
+
+
+@pytest.mark.parametrize(
+    ("dtype", "case"),
+    [(d, c) for d in ("float32", "float64", "uint8") for c in WIDE]
+    + [(d, c) for d in ("float16", "int16", "int32", "uint64", "complex64") for c in SOME_WIDE],
+)
+def test_windows_longer_than_a_block(dtype, case, engine):
     shape, (operation, size) = WIDE[case]
-    if dtype in ("float16", "complex64", "int32") and case not in ("ragged planes", "one row too long"):
-        pytest.skip("fewer cases for the types that share kernels")
-    x = place(sample(dtype, shape, wide=True), layout)
     options = {"stride": 1} if operation == "avg_pool2d" else {}
-    check(operation, x, size, compare_reference=False, **options)
+    for layout in ("contiguous", "channels_last", "sparse", "swapped_axes"):
+        x = place(sample(dtype, shape, wide=True), layout)
+        check(operation, x, size, compare_reference=False, **options)
 
 
 STRIDED = {
@@ -105,13 +110,13 @@ STRIDED = {
 }
 
 
-@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "sparse", "reversed", "far_apart"])
 @pytest.mark.parametrize("case", STRIDED)
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "uint8", "int64", "complex64"])
-def test_every_strided_option(dtype, case, layout, engine):
+def test_every_strided_option(dtype, case, engine):
     size, options = STRIDED[case]
-    for shape in ((2, 3, 7, 11), (1, 5, 8, 12), (3, 9, 18)):
-        check("avg_pool2d", place(sample(dtype, shape), layout), size, **options)
+    for layout in ("contiguous", "channels_last", "sparse", "reversed", "far_apart"):
+        for shape in ((2, 3, 7, 11), (1, 5, 8, 12), (3, 9, 18)):
+            check("avg_pool2d", place(sample(dtype, shape), layout), size, **options)
 
 
 LINES = {
@@ -151,15 +156,12 @@ LINES = {
 
 
 @pytest.mark.parametrize("case", LINES)
-@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "uint8", "int64", "complex128"])
-def test_every_operation_and_rank(dtype, case, engine):
-    if dtype == "bfloat16" and BFLOAT16 is None:
-        pytest.skip("ml_dtypes is not installed")
+def test_every_operation_and_rank(case, engine):
     operation, shape, size, options = LINES[case]
-    x = sample(dtype, shape, wide=True)
-    check(operation, x, size, **options)
-    check(operation, place(x, "reversed_last"), size, **options)
-    check(operation, place(x, "fortran"), size, **options)
+    for dtype in ("float32", "float64", *HALVES, "uint8", "int64", "complex128"):
+        x = sample(dtype, shape, wide=True)
+        for layout in ("contiguous", "reversed_last", "fortran"):
+            check(operation, place(x, layout), size, **options)
 
 
 @pytest.mark.parametrize("dtype", [d for d in DTYPES if dtype_of(d).itemsize > 1 and d != "bfloat16"])
@@ -172,10 +174,9 @@ def test_the_other_byte_order(dtype, engine):
             check("adaptive_avg_pool2d", place(x, layout), size, compare_reference=False)
 
 
-@pytest.mark.parametrize("axis", range(4))
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "complex64"])
-def test_zero_strides(dtype, axis, engine):
-    for shape, size in PLANES:
+def test_zero_strides(dtype, engine):
+    for axis, (shape, size) in itertools.product(range(4), PLANES):
         narrow = [1 if a == axis else n for a, n in enumerate(shape)]
         x = np.broadcast_to(sample(dtype, tuple(narrow), wide=True), shape)
         assert x.strides[axis] == 0 or shape[axis] == 1
@@ -223,8 +224,8 @@ def test_another_type_of_result(source, target, engine):
         x = sample(source, shape)
         for layout in ("contiguous", "channels_last", "sparse"):
             check("adaptive_avg_pool2d", place(x, layout), size, dtype=dtype_of(target))
-    x = sample(source, (2, 2, 300, 251))
-    check("adaptive_avg_pool2d", x, (2, 1), dtype=dtype_of(target), compare_reference=False)
+    x = sample(source, (260, 253))
+    check("adaptive_avg_pool", x, 1, dtype=dtype_of(target), compare_reference=False)
 
 
 SPECIAL = {
@@ -234,15 +235,19 @@ SPECIAL = {
 }
 
 
-@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "sparse", "swapped_axes"])
+TAILS = [
+    ((1, 1, 67), (1, 2)),
+    ((1, 3, 37), (2, 5)),
+    ((35, 1, 2), (1, 1)),
+    ((1, 9, 5), (4, 3)),
+]
+
+
 @pytest.mark.parametrize("value", SPECIAL)
 @pytest.mark.parametrize("dtype", [*FLOATS, "complex64", "complex128"])
-def test_nan_and_infinity_in_every_lane_and_tail(dtype, value, layout, engine):
-    for (channels, height, width), size in (
-        ((1, 1, 67), (1, 2)),
-        ((1, 3, 37), (2, 5)),
-        ((35, 1, 2), (1, 1)),
-        ((1, 9, 5), (4, 3)),
+def test_nan_and_infinity_in_every_lane_and_tail(dtype, value, engine):
+    for ((channels, height, width), size), layout in itertools.product(
+        TAILS, ("contiguous", "channels_last", "sparse", "swapped_axes")
     ):
         n = channels * height * width
         x = sample(dtype, (n, channels, height, width))

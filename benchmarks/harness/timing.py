@@ -68,6 +68,12 @@ def repetitions(call: Call, seconds: float) -> int:
         n = max(2 * n, min(10 * n, math.ceil(n * seconds / 2 / max(took, 1e-9))))
 
 
+def quickest(call: Call, seconds: float = 0.002, tries: int = 5) -> float:
+    """Seconds per run, the least of some tries: to choose between ways, never to report."""
+    n = repetitions(call, seconds)
+    return min(call.time(n) for _ in range(tries)) / n
+
+
 def in_turn(calls: Mapping[str, Call], effort: Effort) -> dict[str, list[float]]:
     """Seconds per run of each call, one sample a round; a round starts where the last one did not."""
     names = list(calls)

@@ -60,11 +60,12 @@ typedef struct {
     int broadcast;
 } cpool_result;
 
-typedef void (*cpool_lines_fn)(const cpool_job *jobs, int64_t count);
+/* `shift` is added to the addresses of all: planes that differ in nothing else share their jobs. */
+typedef void (*cpool_lines_fn)(const cpool_job *jobs, int64_t count, int64_t shift);
 typedef void (*cpool_fold_fn)(const cpool_job *lines, int64_t count, const cpool_fold *fold,
                               double *sums, int64_t stride, int64_t plane);
 typedef void (*cpool_lanes_fn)(const cpool_job *windows, int64_t count, double *sums, int64_t plane);
-typedef void (*cpool_finish_fn)(const cpool_result *rows, int64_t count);
+typedef void (*cpool_finish_fn)(const cpool_result *rows, int64_t count, int64_t shift);
 
 /* The kernels of one instruction set. */
 typedef struct {

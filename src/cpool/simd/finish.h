@@ -1,7 +1,7 @@
 /* Sums into results: divided once, rounded once. For one instruction set. */
 
 #define FINISH_FLOAT(TYPE, CTYPE)                                                                                  \
-    static void FN3(cpool_finish_F, TYPE)(const cpool_result *rows, int64_t count)                                 \
+    static void FN3(cpool_finish_F, TYPE)(const cpool_result *rows, int64_t count, int64_t shift)                                 \
     {                                                                                                              \
         for (int64_t g = 0; g < count; g++) {                                                                      \
             cpool_result r = rows[g];                                                                              \
@@ -13,7 +13,7 @@
                     q = FN(f_ld)(r.reciprocal + i);                                                                \
                 }                                                                                                  \
                 vf result = FN(f_div)(FN(f_ld)(r.sums + i), d, q);                                                 \
-                char *out = r.out + i * (int64_t)sizeof(CTYPE);                                                    \
+                char *out = r.out + shift + i * (int64_t)sizeof(CTYPE);                                                    \
                 if (i + 8 <= r.n)                                                                                  \
                     FN(to_##TYPE)(out, result);                                                                    \
                 else {                                                                                             \
@@ -37,14 +37,14 @@ FINISH_FLOAT(bf16, uint16_t)
 
 /* Sums that need more than a double, one by one. */
 #define FINISH_ROWS(KIND, TYPE, CTYPE, VALUE)                                                                      \
-    static void FN3(cpool_finish_##KIND, TYPE)(const cpool_result *rows, int64_t count)                            \
+    static void FN3(cpool_finish_##KIND, TYPE)(const cpool_result *rows, int64_t count, int64_t shift)                            \
     {                                                                                                              \
         for (int64_t g = 0; g < count; g++) {                                                                      \
             cpool_result r = rows[g];                                                                              \
             for (int64_t i = 0; i < r.n; i++) {                                                                    \
                 double d = r.divisor[r.broadcast ? 0 : i];                                                         \
                 CTYPE value = VALUE;                                                                               \
-                memcpy(r.out + i * (int64_t)sizeof(CTYPE), &value, sizeof(CTYPE));                                 \
+                memcpy(r.out + shift + i * (int64_t)sizeof(CTYPE), &value, sizeof(CTYPE));                                 \
             }                                                                                                      \
         }                                                                                                          \
     }

@@ -14,47 +14,54 @@
 #define A_TREE K1(TREE, tree)
 #define NAME(op) FN3(cpool_##op, TYPE)
 
-/* Rows [row, rows) x run of `count` vectors from byte `at`, the last of them with `tail` elements (8: whole). */
-static inline __attribute__((always_inline)) void NAME(strip)(const cpool_job *job, ACC *acc, int64_t at, int count, int tail)
+/* All rows of `count` vectors, which stay in registers; the last of them has `tail` elements (8: whole). */
+static inline __attribute__((always_inline)) void NAME(strip)(const cpool_job *job, const char *base, ACC *acc, int count, int tail)
 {
     A a[STRIP];
-    const char *base = job->base + at * SIZE;
     for (int u = 0; u < count; u++)
-        a[u] = job->add ? A_LD(acc + at + 8 * u, job->plane) : A_ZERO();
+        a[u] = job->add ? A_LD(acc + 8 * u, job->plane) : A_ZERO();
 #if BATCH
     X part[STRIP];
     int filled = 0;
     for (int u = 0; u < count; u++)
         part[u] = XZERO();
 #endif
-    for (int64_t r = 0; r < job->rows; r++) {
-        const char *p = base + job->off[r];
-        for (int64_t t = 0; t < job->run; t++, p += job->run_step) {
-            for (int u = 0; u < count; u++) {
-                X x = u + 1 == count && tail < 8 ? XLDN(p + 8 * SIZE * u, tail) : XLD(p + 8 * SIZE * u);
 #if BATCH
-                part[u] = XADD(part[u], x);
+#define ONE_ROW(p)                                                                                                 \
+    do {                                                                                                           \
+        for (int u = 0; u < count; u++)                                                                            \
+            part[u] = XADD(part[u], u + 1 == count && tail < 8 ? XLDN((p) + 8 * SIZE * u, tail) : XLD((p) + 8 * SIZE * u)); \
+        if (++filled == BATCH) {                                                                                   \
+            for (int u = 0; u < count; u++) {                                                                      \
+                a[u] = ADDX(a[u], part[u]);                                                                        \
+                part[u] = XZERO();                                                                                 \
+            }                                                                                                      \
+            filled = 0;                                                                                            \
+        }                                                                                                          \
+    } while (0)
 #else
-                a[u] = ADDX(a[u], x);
+#define ONE_ROW(p)                                                                                                 \
+    for (int u = 0; u < count; u++)                                                                                \
+    a[u] = ADDX(a[u], u + 1 == count && tail < 8 ? XLDN((p) + 8 * SIZE * u, tail) : XLD((p) + 8 * SIZE * u))
 #endif
-            }
-#if BATCH
-            if (++filled == BATCH) {
-                for (int u = 0; u < count; u++) {
-                    a[u] = ADDX(a[u], part[u]);
-                    part[u] = XZERO();
-                }
-                filled = 0;
-            }
-#endif
+    const int64_t rows = job->rows, run = job->run, step = job->run_step;
+    const int64_t *off = job->off;
+    if (run == 1)
+        for (int64_t r = 0; r < rows; r++)
+            ONE_ROW(base + off[r]);
+    else
+        for (int64_t r = 0; r < rows; r++) {
+            const char *p = base + off[r];
+            for (int64_t t = 0; t < run; t++, p += step)
+                ONE_ROW(p);
         }
-    }
+#undef ONE_ROW
 #if BATCH
     for (int u = 0; u < count; u++)
         a[u] = ADDX(a[u], part[u]);
 #endif
     for (int u = 0; u < count; u++)
-        A_ST(acc + at + 8 * u, job->plane, a[u]);
+        A_ST(acc + 8 * u, job->plane, a[u]);
 }
 
 /* Eight rows (or `rows` < 8) into accumulators in memory, from element 0 to n. */
@@ -101,7 +108,7 @@ static void NAME(rows)(const char *const *p, int rows, ACC *acc, int64_t plane, 
     }
 }
 
-static inline __attribute__((always_inline)) void NAME(line)(const cpool_job *job)
+static inline __attribute__((always_inline)) void NAME(line)(const cpool_job *job, const char *base)
 {
     ACC *acc = (ACC *)job->acc;
     int64_t n = job->n;
@@ -110,9 +117,9 @@ static inline __attribute__((always_inline)) void NAME(line)(const cpool_job *jo
 #define STRIP_OF(C)                                                                                                \
     case C:                                                                                                        \
         if (tail == 8)                                                                                             \
-            NAME(strip)(job, acc, 0, C, 8);                                                                        \
+            NAME(strip)(job, base, acc, C, 8);                                                                        \
         else                                                                                                       \
-            NAME(strip)(job, acc, 0, C, tail);                                                                     \
+            NAME(strip)(job, base, acc, C, tail);                                                                     \
         return;
         switch ((n + 7) / 8) {
             STRIP_OF(1) STRIP_OF(2)
@@ -130,7 +137,7 @@ static inline __attribute__((always_inline)) void NAME(line)(const cpool_job *jo
     int filled = 0, add = job->add;
     for (int64_t r = 0; r < job->rows; r++)
         for (int64_t t = 0; t < job->run; t++) {
-            p[filled++] = job->base + job->off[r] + t * job->run_step;
+            p[filled++] = base + job->off[r] + t * job->run_step;
             if (filled == 8) {
                 NAME(rows)(p, 8, acc, job->plane, n, add);
                 filled = 0;
@@ -142,10 +149,10 @@ static inline __attribute__((always_inline)) void NAME(line)(const cpool_job *jo
 }
 
 /* Add the rows of each job into its line. */
-static void NAME(lines)(const cpool_job *jobs, int64_t count)
+static void NAME(lines)(const cpool_job *jobs, int64_t count, int64_t shift)
 {
     for (int64_t g = 0; g < count; g++)
-        NAME(line)(jobs + g);
+        NAME(line)(jobs + g, jobs[g].base + shift);
 }
 
 /* The 32 lanes of one window, element i of a row in lane i % 32. */

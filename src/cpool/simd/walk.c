@@ -87,6 +87,20 @@ static void cursor_set(const cpool_call *c, cursor *at, int64_t unit)
     }
 }
 
+/* The next kept index. */
+static inline void advance_line(const cpool_call *c, cursor *at)
+{
+    for (int a = c->kept - 1; a >= 0; a--) {
+        at->x += c->kept_x[a];
+        at->out += c->kept_out[a];
+        if (++at->kept[a] < c->kept_len[a])
+            return;
+        at->x -= at->kept[a] * c->kept_x[a];
+        at->out -= at->kept[a] * c->kept_out[a];
+        at->kept[a] = 0;
+    }
+}
+
 /* The next piece; divisions would cost more than many pieces do. */
 static inline void advance(const cpool_call *c, cursor *at)
 {
@@ -105,15 +119,7 @@ static inline void advance(const cpool_call *c, cursor *at)
         at->outer[a] = 0;
     }
     at->o = 0;
-    for (int a = c->kept - 1; a >= 0; a--) {
-        at->x += c->kept_x[a];
-        at->out += c->kept_out[a];
-        if (++at->kept[a] < c->kept_len[a])
-            return;
-        at->x -= at->kept[a] * c->kept_x[a];
-        at->out -= at->kept[a] * c->kept_out[a];
-        at->kept[a] = 0;
-    }
+    advance_line(c, at);
 }
 
 /* Byte offsets of the rows of outer window o: the taps of the outer axes, the last axis fastest. */
@@ -177,7 +183,7 @@ static void add_line(const cpool_call *c, scratch_map *s, cpool_job *job, int64_
                      int64_t channels)
 {
     if (!c->pack) {
-        c->isa->lines[c->type](job, 1);
+        c->isa->lines[c->type](job, 1, 0);
         return;
     }
     int64_t offsets[BATCH_ROWS], filled = 0, stride = round_up(job->n, 8) * c->size;
@@ -192,14 +198,14 @@ static void add_line(const cpool_call *c, scratch_map *s, cpool_job *job, int64_
             offsets[filled] = filled * stride;
             if (++filled == BATCH_ROWS) {
                 tile.rows = filled;
-                c->isa->lines[c->type](&tile, 1);
+                c->isa->lines[c->type](&tile, 1, 0);
                 tile.add = 1;
                 filled = 0;
             }
         }
     if (filled) {
         tile.rows = filled;
-        c->isa->lines[c->type](&tile, 1);
+        c->isa->lines[c->type](&tile, 1, 0);
     }
 }
 
@@ -280,7 +286,7 @@ static void finish_row(const cpool_call *c, scratch_map *s, cpool_result r, cons
     char *out = r.out;
     if (!c->dense_out)
         r.out = s->row;
-    c->isa->finish[c->kind][c->out_type](&r, 1);
+    c->isa->finish[c->kind][c->out_type](&r, 1, 0);
     if (c->kind == CPOOL_SUM_D)
         mend(c, s, &r, x, at);
     if (!c->dense_out)
@@ -320,6 +326,21 @@ static void prepare_slots(const cpool_call *c, scratch_map *s, int64_t slots)
     }
 }
 
+/* The results of one line; where they and their divisors follow those of the line before, one piece with them. */
+static void add_result(const cpool_call *c, scratch_map *s, int64_t *made, char *out, int64_t o, const cpool_tile *tile,
+                       const double *sums, int64_t plane, int alone)
+{
+    int64_t entry = c->divisor_row[o] * c->inner.m + tile->first, width = (tile->last - tile->first) * c->channels;
+    const double *divisor = c->divisor_wide + entry * c->channels;
+    char *to = out + tile->first * c->inner.out_stride;
+    cpool_result *r = *made ? &s->results[*made - 1] : NULL;
+    if (!alone && r && r->out + r->n * c->out_size == to && r->divisor + r->n == divisor)
+        r->n += width;
+    else
+        s->results[(*made)++] =
+            (cpool_result){sums, plane, divisor, c->reciprocal_wide + entry * c->channels, width, to, 0};
+}
+
 static void run_rows(const cpool_call *c, const char *x, char *out, cursor *at, int64_t units, scratch_map *s)
 {
     const int64_t group = c->tiles == 1 ? c->group : 1, plane = c->group * c->sums_len;
@@ -340,35 +361,57 @@ static void run_rows(const cpool_call *c, const char *x, char *out, cursor *at, 
             job->base = x + at->x + tile->column * c->inner.x_stride;
             job->off = rows;
             job->n = tile->columns * c->channels;
-            int64_t entry = c->divisor_row[at->o] * c->inner.m + tile->first;
-            const double *divisor = c->divisor_wide + entry * c->channels;
-            char *to = out + at->out + tile->first * c->inner.out_stride;
-            cpool_result *r = made ? &s->results[made - 1] : NULL;
-            /* lines whose results and divisors follow each other are finished as one */
-            if (!one_by_one && r && r->out + r->n * c->out_size == to && r->divisor + r->n == divisor)
-                r->n += width;
-            else {
-                r = &s->results[made++];
-                r->sums = s->sums + filled * width;
-                r->plane = plane;
-                r->divisor = divisor;
-                r->reciprocal = c->reciprocal_wide + entry * c->channels;
-                r->n = width;
-                r->out = to;
-            }
+            add_result(c, s, &made, out + at->out, at->o, tile, s->sums + filled * width, plane, one_by_one);
             if (c->pack || !c->row_off) /* the rows' scratch serves one line at a time */
                 add_line(c, s, job, tile->columns, c->inner.x_stride, c->channels);
         }
         if (!c->pack && c->row_off)
-            c->isa->lines[c->type](s->jobs, filled);
+            c->isa->lines[c->type](s->jobs, filled, 0);
         c->isa->fold[c->type](s->jobs, filled, &tile->fold, s->sums, width, plane);
         if (!one_by_one) {
-            c->isa->finish[c->kind][c->out_type](s->results, made);
+            c->isa->finish[c->kind][c->out_type](s->results, made, 0);
             continue;
         }
         for (int64_t g = 0; g < filled; g++, advance(c, &first))
             finish_row(c, s, s->results[g], x, &first, tile->last - tile->first, c->channels);
     }
+}
+
+/* Whole planes, of at most a group of lines each: prepared once, only the addresses move. */
+static void run_planes(const cpool_call *c, const char *x, char *out, cursor *at, int64_t planes, scratch_map *s)
+{
+    const cpool_tile *tile = c->tile;
+    const int64_t lines = c->outer_windows, width = tile->last * c->channels, plane = c->group * c->sums_len;
+    int64_t made = 0;
+    cursor first;
+    cursor_set(c, &first, 0);
+    prepare_slots(c, s, lines);
+    for (int64_t o = 0; o < lines; o++, advance(c, &first)) {
+        cpool_job *job = &s->jobs[o];
+        job->rows = rows_of(c, o, s->rows, &job->off);
+        job->base = x + tile->column * c->inner.x_stride;
+        job->n = tile->columns * c->channels;
+        add_result(c, s, &made, out + first.out, o, tile, s->sums + o * width, plane, 0);
+    }
+    for (; planes; planes--, advance_line(c, at)) {
+        c->isa->lines[c->type](s->jobs, lines, at->x);
+        c->isa->fold[c->type](s->jobs, lines, &tile->fold, s->sums, width, plane);
+        c->isa->finish[c->kind][c->out_type](s->results, made, at->out);
+    }
+}
+
+static void run_any_rows(const cpool_call *c, const char *x, char *out, cursor *at, int64_t units, scratch_map *s)
+{
+    const int64_t lines = c->outer_windows;
+    if (c->tiles != 1 || c->pack || !c->row_off || !c->dense_out || c->kind == CPOOL_SUM_D || lines < 2 || lines > c->group) {
+        run_rows(c, x, out, at, units, s);
+        return;
+    }
+    int64_t head = at->o ? least(lines - at->o, units) : 0;
+    run_rows(c, x, out, at, head, s);
+    units -= head;
+    run_planes(c, x, out, at, units / lines, s);
+    run_rows(c, x, out, at, units % lines, s);
 }
 
 static void run_pixels(const cpool_call *c, const char *x, char *out, cursor *at, int64_t units, scratch_map *s)
@@ -400,12 +443,12 @@ static void run_pixels(const cpool_call *c, const char *x, char *out, cursor *at
                 add_line(c, s, job, 1, 0, job->n);
         }
         if (!c->pack && c->row_off)
-            c->isa->lines[c->type](s->jobs, filled);
+            c->isa->lines[c->type](s->jobs, filled, 0);
         if (settles)
             for (int64_t g = 0; g < filled; g++)
                 settle(c, &s->jobs[g], s->sums + g * c->sums_len, c->group * c->sums_len);
         if (!one_by_one) {
-            c->isa->finish[c->kind][c->out_type](s->results, filled);
+            c->isa->finish[c->kind][c->out_type](s->results, filled, 0);
             continue;
         }
         for (int64_t g = 0; g < filled; g++, advance(c, &first))
@@ -445,7 +488,7 @@ static void run_global(const cpool_call *c, const char *x, char *out, cursor *at
             *r = (cpool_result){s->sums + filled, c->group, c->divisor, c->reciprocal, 1, out + at->out, 1};
         }
         c->isa->lanes[c->type](s->jobs, filled, s->sums, c->group);
-        c->isa->finish[c->kind][c->out_type](s->results, made);
+        c->isa->finish[c->kind][c->out_type](s->results, made, 0);
     }
 }
 
@@ -483,7 +526,7 @@ static void run_lanes(const cpool_call *c, const char *x, char *out, cursor *at,
             r->broadcast = 0;
         }
         c->isa->lanes[c->type](s->jobs, filled, s->sums, c->group);
-        c->isa->finish[c->kind][c->out_type](s->results, rows_made);
+        c->isa->finish[c->kind][c->out_type](s->results, rows_made, 0);
         if (one_by_one)
             for (int64_t g = 0; g < filled; g++, advance(c, &first)) {
                 int64_t entry = c->divisor_row[first.o] * c->inner.m + first.j;
@@ -569,12 +612,12 @@ static void sum_block(const cpool_call *c, const char *x, const cursor *at, cons
             }
             cpool_job lane = {p, &zero, 1, whole, lane_elements * c->size, lane_elements, s->acc, c->acc_len, 1};
             if (whole)
-                c->isa->lines[c->type](&lane, 1);
+                c->isa->lines[c->type](&lane, 1, 0);
             lane.base += whole * lane_elements * c->size;
             lane.run = 1;
             lane.n = rest * c->channels;
             if (rest)
-                c->isa->lines[c->type](&lane, 1);
+                c->isa->lines[c->type](&lane, 1, 0);
             i += take;
         }
     const int64_t start = 0, count = least(CPOOL_LANES, b.columns);
@@ -693,7 +736,7 @@ void cpool_run(const cpool_call *c, const char *x, char *out, int64_t begin, int
     cursor_set(c, &at, begin);
     switch (c->path) {
     case CPOOL_PATH_ROWS:
-        run_rows(c, x, out, &at, end - begin, &s);
+        run_any_rows(c, x, out, &at, end - begin, &s);
         break;
     case CPOOL_PATH_PIXELS:
         run_pixels(c, x, out, &at, end - begin, &s);

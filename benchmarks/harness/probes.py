@@ -1,0 +1,341 @@
+"""What the table doesn't show: tiny calls, cold calls, the import, and instruction sets against each other."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from .adapters import PEERS, Peer, Prepared
+from .cases import LAYOUTS, ROWS, Case, Row, average_type, numpy_type, select
+from .compare import MOST_ULP, MOST_ULP_ELSE
+from .goals import BEYOND, Finding, at_least, at_most
+from .machine import caches
+from .timing import Call, Effort, Statement, geometric_mean, in_turn, ratio
+
+Cells = list[list[str]]
+
+
+@dataclass
+class Found:
+    """What a probe has to tell: a table, its figures, and the goals it knows of."""
+
+    title: str
+    head: list[str]
+    cells: Cells = field(default_factory=list)
+    data: list[dict[str, Any]] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    note: str = ""
+
+
+def _micro(seconds: float) -> str:
+    return f"{seconds * 1e6:.2f}"
+
+
+def _session(stack: ExitStack, peers: Sequence[Peer], threads: int) -> None:
+    for peer in peers:
+        stack.enter_context(peer.session(threads))
+
+
+def _named(peers: Sequence[Peer], name: str) -> Peer | None:
+    return next((peer for peer in peers if peer.name == name), None)
+
+
+# ---- tiny calls ------------------------------------------------------------------------------
+
+
+def _own_calls(case: Case) -> dict[str, Statement]:
+    """A case as each of cpool's own ways to call it."""
+    import cpool
+
+    function = getattr(cpool, f"adaptive_avg_pool{case.row.rank}d")
+    size = case.row.arguments[0]
+    names: dict[str, Any] = {"pool": function, "x": case.x, "size": size}
+    options = ', data_format="channels_last"' if case.layout == "last" else ""
+    keywords = {"data_format": "channels_last"} if case.layout == "last" else {}
+    out = function(case.x, size, **keywords)
+    prepared = cpool.prepare(function, case.x, size, **keywords)
+    return {
+        "public": Statement(f"pool(x, size{options})", **names),
+        "public, out=": Statement(f"pool(x, size{options}, out=out)", **names, out=out),
+        "prepared": Statement("pool(x)", pool=prepared, x=case.x),
+        "prepared, out=": Statement("pool(x, out=out)", pool=prepared, x=case.x, out=out),
+    }
+
+
+TINY_MOST = {"first": 2.2, "last": 1.3}  # microseconds of the first tiny row
+
+
+def tiny(peers: Sequence[Peer], threads: int, effort: Effort) -> Found:
+    """What a call costs where there is hardly anything to pool."""
+    found = Found(f"Tiny calls, float32, {threads} thread(s), microseconds", [])
+    torch = _named(peers, "torch")
+    ratios = []
+    for row in (r for r in ROWS if r.regime == "tiny"):
+        for layout in LAYOUTS:
+            case = Case(row, "float32", layout)
+            calls: dict[str, Call] = dict(_own_calls(case))
+            with ExitStack() as stack:
+                _session(stack, peers, threads)
+                theirs = torch.prepare(case, threads) if torch else "not here"
+                if isinstance(theirs, Prepared):
+                    calls["torch"] = theirs.call
+                samples = in_turn(calls, effort)
+            took = {name: statistics.median(s) for name, s in samples.items()}
+            line = [row.name, layout, *(_micro(t) for t in took.values())]
+            if "torch" in took:
+                ratios.append(ratio(samples["torch"], samples["public"]))
+                line.append(f"{ratios[-1]:.2f}")
+            found.cells.append(line)
+            found.head = ["row", "layout", *took, *(["torch/cpool"] if "torch" in took else [])]
+            found.data.append({"row": row.name, "layout": layout, "seconds": took, "samples_s": samples})
+            if row is ROWS[0]:
+                goal = f"tiny public call {row.name}, channels {layout}"
+                found.findings.append(at_most(goal, took["public"] * 1e6, TINY_MOST[layout], "us", threads))
+    average = geometric_mean(ratios)
+    if average is not None:
+        found.findings.append(at_least("tiny public calls, times torch, mean", average, 5.0, threads))
+    return found
+
+
+def prepared(effort: Effort) -> Found:
+    """What a prepared call costs besides its kernel.
+
+    The time of a call grows by the same for each image of a batch: the kernel's work. What a batch of none
+    would take is the rest.
+    """
+    found = Found(
+        "A prepared call, float32, 1 thread, microseconds",
+        ["layout", "call", "batch of 1", "of 2", "of 4", "besides the kernel"],
+        note="16 channels of 8x9 -> 5x7; what is besides the kernel is the time that a batch of 0 would take.",
+    )
+    import cpool
+
+    with cpool.threads(1):
+        for layout in LAYOUTS:
+            batches = {n: _own_calls(Case(Row("", (n, 16, 8, 9), ((5, 7),)), "float32", layout)) for n in (1, 2, 4)}
+            for way in ("prepared", "prepared, out="):
+                samples = in_turn({str(n): calls[way] for n, calls in batches.items()}, effort)
+                took = {int(n): statistics.median(s) for n, s in samples.items()}
+                slope, rest = statistics.linear_regression(list(took), list(took.values()))
+                found.cells.append([layout, way, *(_micro(t) for t in took.values()), _micro(rest)])
+                found.data.append({"layout": layout, "call": way, "seconds": took, "rest_s": rest, "image_s": slope})
+                goal = f"{way} call besides its kernel, channels {layout}"
+                found.findings.append(at_most(goal, rest * 1e6, 0.3, "us", 1))
+    return found
+
+
+IMPORT = """
+import time, numpy
+begun = time.perf_counter()
+import cpool
+print(time.perf_counter() - begun)
+"""
+
+
+def imports(times: int) -> Found:
+    """What `import cpool` adds to `import numpy`, in fresh processes."""
+    took = []
+    for _ in range(times):
+        done = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True)
+        took.append(float(done.stdout))
+    middle = statistics.median(took)
+    return Found(
+        "import cpool, after import numpy",
+        ["processes", "median ms", "least", "most"],
+        [[str(times), *(f"{t * 1e3:.1f}" for t in (middle, min(took), max(took)))]],
+        [{"samples_s": took}],
+        [at_most("import cpool after import numpy", middle * 1e3, 50, "ms")],
+    )
+
+
+# ---- cold calls ------------------------------------------------------------------------------
+
+COLD = (Row("cold", (1, 128, 32, 32), (7,)), Row("cold", (1, 128, 32, 32), (1,)))
+PAUSE = 0.03
+
+
+def cold(peers: Sequence[Peer], threads: int, times: int) -> Found:
+    """What a call takes when nothing was called for a while."""
+    found = Found(
+        f"Cold calls, {PAUSE * 1e3:.0f} ms after the last, float32, channels first, {threads} thread(s), microseconds",
+        ["row", "who", "median", "90 %", "most", "warm"],
+    )
+    for row in COLD:
+        case = Case(row, "float32", "first")
+        with ExitStack() as stack:
+            _session(stack, peers, threads)
+            calls = {
+                peer.name: ready.call
+                for peer in peers
+                if peer.name != "limit" and isinstance(ready := peer.prepare(case, threads), Prepared)
+            }
+            warm = {name: statistics.median(s) for name, s in in_turn(calls, Effort(3, 0.005)).items()}
+            samples: dict[str, list[float]] = {name: [] for name in calls}
+            for _ in range(times):
+                for name, call in calls.items():
+                    time.sleep(PAUSE)
+                    samples[name].append(call.time(1))
+        for name, took in samples.items():
+            middle, late = statistics.median(took), statistics.quantiles(took, n=10)[-1]
+            found.cells.append([row.name, name, *(_micro(t) for t in (middle, late, max(took), warm[name]))])
+            found.data.append({"row": row.name, "who": name, "samples_s": took, "warm_s": warm[name]})
+            if name == "cpool":
+                goal = f"cold call {row.name}"
+                found.findings += [
+                    at_most(f"{goal}, median", middle * 1e6, 250, "us", threads),
+                    at_most(f"{goal}, 90 %", late * 1e6, 1500, "us", threads),
+                ]
+    return found
+
+
+# ---- instruction sets --------------------------------------------------------------------------
+
+
+class Worker:
+    """A process with a forced instruction set, which holds one case at a time and times it on demand."""
+
+    def __init__(self, simd: str) -> None:
+        driver = Path(__file__).resolve().parent.parent / "peers.py"
+        self.process = subprocess.Popen(
+            [sys.executable, str(driver), "--serve"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "CPOOL_SIMD": simd},
+        )
+
+    def ask(self, **question: Any) -> Any:
+        """Send a question, wait for the answer."""
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(json.dumps(question) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"a worker ended with status {self.process.wait()}")
+        return json.loads(answer)
+
+    def time(self, n: int) -> float:
+        """Seconds that n runs took over there."""
+        return float(self.ask(times=n))
+
+    def close(self) -> None:
+        """End the process."""
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def serve(source: TextIO, target: TextIO) -> None:
+    """The worker's side: cases are made, checked and timed as they are asked for."""
+    own = next(peer for peer in PEERS if peer.name == "cpool")
+    call: Call | None = None
+    with ExitStack() as stack:
+        for text in source:
+            question = json.loads(text)
+            answer: float
+            if "row" in question:
+                call = None
+                case = Case(ROWS[question["row"]], question["dtype"], question["layout"])
+                stack.enter_context(own.session(question["threads"]))
+                ready = own.prepare(case, question["threads"])
+                assert isinstance(ready, Prepared) and ready.result
+                answer = case.error(ready.result())
+                case.__dict__.pop("expected")
+                call = ready.call
+            else:
+                assert call
+                answer = call.time(question["times"])
+            print(json.dumps(answer), file=target, flush=True)
+
+
+ISA_DTYPES = ("float32", "uint8", "int16", "int32")
+ISA_LEAST = {"avx2": 0.9, "baseline": 0.5}
+
+
+def _beyond(rows: Sequence[Row], dtype: str, threads: int) -> Iterator[int]:
+    """The numbers of the rows that lie beyond L2."""
+    kind = numpy_type(dtype)
+    for number, row in enumerate(ROWS):
+        if row in rows and (row.dtypes is None or dtype in row.dtypes):
+            items = [kind.itemsize, average_type(kind).itemsize if row.result is None else 1]
+            sizes = [size for shape in (row.shape, row.out_shape) for size in (_product(shape),)]
+            moved = sum(size * item for size, item in zip(sizes, items, strict=True))
+            if caches().tier(moved, threads) in BEYOND:
+                yield number
+
+
+def _product(shape: Sequence[int]) -> int:
+    size = 1
+    for n in shape:
+        size *= n
+    return size
+
+
+def instruction_sets(
+    rows: Sequence[Row],
+    dtypes: Sequence[str],
+    layouts: Sequence[str],
+    threads: int,
+    effort: Effort,
+    say: Callable[[str], None],
+) -> Found:
+    """Every instruction set of this machine against the best one, beyond L2, in processes of their own."""
+    from cpool import cpu
+
+    names = cpu.simd_available()
+    best, others = names[0], names[1:]
+    found = Found(
+        f"Instruction sets beyond L2, {threads} thread(s), the speed of {best} being 1",
+        ["row", "dtype", "layout", f"{best} us", *(f"{name} us" for name in others), *others],
+    )
+    shares: dict[tuple[str, str], list[tuple[float, str]]] = {}
+    workers = {name: Worker(name) for name in names}
+    try:
+        for dtype in dtypes:
+            for layout in layouts:
+                for number in _beyond(rows, dtype, threads):
+                    row = ROWS[number]
+                    say(f"{row.name} {dtype} {layout}")
+                    where = f"{row.name} {layout}"
+                    for name, worker in workers.items():
+                        error = worker.ask(row=number, dtype=dtype, layout=layout, threads=threads)
+                        if error > MOST_ULP.get(dtype, MOST_ULP_ELSE):
+                            raise RuntimeError(f"{where} {dtype}: {name} is off by {error:.3g} ULP")
+                    samples = in_turn(workers, effort)
+                    took = {name: statistics.median(s) for name, s in samples.items()}
+                    speed = {name: ratio(samples[best], samples[name]) for name in others}
+                    for name, share in speed.items():
+                        shares.setdefault((dtype, name), []).append((share, where))
+                    times = [f"{took[name] * 1e6:.1f}" for name in names]
+                    found.cells.append([row.name, dtype, layout, *times, *(f"{s:.2f}" for s in speed.values())])
+                    found.data.append(
+                        {"row": row.name, "dtype": dtype, "layout": layout, "threads": threads, "samples_s": samples}
+                    )
+    finally:
+        for worker in workers.values():
+            worker.close()
+    for (dtype, name), several in shares.items():
+        average = geometric_mean([share for share, _ in several])
+        found.cells.append(["geometric mean", dtype, "", *[""] * len(names)])
+        found.cells[-1] += [f"{average:.2f}" if other == name else "" for other in others]
+        least = ISA_LEAST.get(name)
+        if least is not None:
+            below = tuple(f"{where}: {share:.2f}" for share, where in several if share < least)
+            met = f"{len(several) - len(below)} of {len(several)} rows, mean {average:.2f}"
+            goal = f"{dtype} beyond L2: {name} at least {least:g} of {best}, each"
+            found.findings.append(Finding(goal, threads, met, not below, below))
+    return found
+
+
+def rows_of(filters: list[str], quick: bool) -> list[Row]:
+    """The rows for the instruction sets; a smoke run has some that are small but beyond L2."""
+    return select(filters, quick)
