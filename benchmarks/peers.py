@@ -1,365 +1,361 @@
-"""cpool beside its peers and beside the memory: the one harness by which every claim of speed is made.
+#!/usr/bin/env python3
+"""cpool against its peers and against the memory: the one harness by which every claim of speed is made.
 
-Everything is timed in one run, in turn, on the same data, and medians are compared: ratios hold on a noisy machine
-where single figures don't. The limit is a plain vectorised read of the input with the same number of threads (for
-results at least half as large as the input, a copy).
+Everything is timed in turn, in one run, on the same memory, and reported as medians and ratios. Each result
+is compared with NumPy's in a wide type before it is timed; a wrong one spoils its row, and the exit status.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
-import importlib
 import json
-import math
 import os
-import subprocess
+import re
 import sys
-import threading
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from harness import goals, machine, probes
+from harness.adapters import BASE, PEERS, Peer
+from harness.cases import DTYPES, LAYOUTS, Case, Row, missing_type, select
+from harness.compare import Line, compare, mean_over
+from harness.timing import Effort
 
-import cpool
-from cpool import _kernels, cpu
+DEFAULT_DTYPES = "float32,float16,bfloat16,float64,uint8"
+EXAMPLES = """\
+examples:
+  peers.py                                       the whole table, about ten minutes on two cores
+  peers.py --dtypes float32 --layouts first      one type and layout
+  peers.py --rows windows,1080 --rounds 15       some rows, by class or part of the name, more carefully
+  peers.py --simd avx2 --out results             an instruction set forced; JSON and Markdown saved
+  peers.py --tiny --cold --isa                   tiny calls and import, cold calls, instruction sets
+  peers.py --all --out results                   everything
+  peers.py --quick                               does it run? no figures to be quoted
 
-SHAPES: list[tuple[tuple[int, ...], Any]] = [
-    ((1, 64, 8, 9), (5, 7)),
-    ((1, 64, 10, 9), 7),
-    ((1, 96, 32, 32), 1),
-    ((8, 2048, 7, 7), 1),
-    ((32, 2048, 7, 7), 1),
-    ((32, 512, 7, 7), 7),
-    ((16, 256, 56, 56), 7),
-    ((16, 256, 56, 56), 6),
-    ((8, 512, 64, 64), 1),
-    ((8, 512, 60, 60), 6),
-    ((8, 512, 60, 60), 7),
-    ((4, 3, 1080, 1920), 224),
-    ((1, 3, 4096, 4096), 512),
-    ((1, 3, 4096, 4096), 500),
-    ((1, 64, 1024, 1024), 1),
-    ((2, 64, 512, 512), 2),
-    ((64, 256, 14, 14), 13),
-    ((4, 256, 13, 13), 4),
-    ((16, 512, 3000), 375),
-    ((2, 512, 16, 14, 14), (1, 7, 7)),
-    ((1, 1, 10980, 10980), 1000),
-]
-QUICK = 2_000_000  # elements of the largest input of a quick run
+Rows belong to sets: core (the shapes by which goals are set), images (uint8 to uint8, as image libraries
+do), strided (pooling with kernel and stride). --rows takes sets, classes, and parts of names.
+"""
 
 
-@dataclass
-class Row:
-    """One shape, timed."""
+# ---- what is printed and saved -----------------------------------------------------------------
 
-    shape: tuple[int, ...]
-    size: Any
-    layout: str
-    dtype: str
-    threads: int
-    megabytes: float
-    tier: str
-    cpool_us: float
-    limit_us: float
-    peers_us: dict[str, float]
+NUMBER = re.compile(r"[\d.]*( c|%)?|-")
 
 
-def tiers() -> tuple[int, int]:
-    """Bytes of the level 2 cache of a core and of the last level."""
-    sizes = {}
-    for entry in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
-        text = (entry / "size").read_text().strip()
-        sizes[int((entry / "level").read_text())] = int(text[:-1]) * {"K": 2**10, "M": 2**20}[text[-1]]
-    return sizes.get(2, 2**20), sizes.get(3, 32 * 2**20)
+class Report:
+    """Markdown that is printed as it comes and kept for the file."""
+
+    def __init__(self) -> None:
+        self.blocks: list[str] = []
+
+    def add(self, text: str) -> None:
+        """Print a block of text and keep it."""
+        print(text, end="\n\n", flush=True)
+        self.blocks.append(text)
+
+    def table(self, title: str, head: Sequence[str], rows: Iterable[Sequence[str]], note: str = "") -> None:
+        """A table whose columns are aligned in plain text too; columns with nothing in them are left out."""
+        cells = [list(map(str, row)) for row in rows]
+        used = [i for i in range(len(head)) if any(row[i] not in ("", "-") for row in cells)]
+        if not used:
+            return
+        lines = [[head[i] for i in used], *([row[i] for i in used] for row in cells)]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(used))]
+        left = [not all(NUMBER.fullmatch(line[i]) for line in lines[1:]) for i in range(len(used))]
+        left[0] = True
+        rule = ["-" * w if a else "-" * (w - 1) + ":" for w, a in zip(widths, left, strict=True)]
+        text = []
+        for line in (lines[0], rule, *lines[1:]):
+            padded = [c.ljust(w) if a else c.rjust(w) for c, w, a in zip(line, widths, left, strict=True)]
+            text.append(f"| {' | '.join(padded)} |")
+        self.add("\n".join([f"### {title}", "", *text, *(["", note] if note else [])]))
 
 
-def numpy_type(name: str) -> np.dtype[Any]:
-    """The type by name; bfloat16 comes from ml_dtypes."""
-    if name == "bfloat16":
-        return np.dtype(importlib.import_module("ml_dtypes").bfloat16)
-    return np.dtype(name)
+def progress(text: str) -> None:
+    """What is being timed, on a terminal only."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
-def make(shape: tuple[int, ...], layout: str, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    """Random data in the layout's own order of axes."""
-    random = np.random.default_rng(0)
-    stored = shape if layout == "first" else (shape[0], *shape[2:], shape[1])
-    if dtype.kind in "iu":
-        return random.integers(0, np.iinfo(dtype).max, stored, dtype=dtype, endpoint=True)
-    return random.random(stored, dtype=np.float32).astype(dtype, copy=False)
+def plural(threads: int) -> str:
+    """As in '2 threads'."""
+    return f"{threads} thread" + ("s" if threads > 1 else "")
 
 
-def limit(x: np.ndarray[Any, Any], out_bytes: int, threads: int) -> Callable[[], None]:
-    """Read the input (or copy, where the result is large) with as many threads."""
-    raw = np.ascontiguousarray(x).reshape(-1).view(np.uint8)
-    parts = np.array_split(raw, threads)
-    isa = cpu.simd_available()[0]
-    if 2 * out_bytes >= raw.nbytes:
-        target = np.empty_like(raw)
-        targets = np.array_split(target, threads)
-        jobs = [lambda a=a, b=b: np.copyto(b, a) for a, b in zip(parts, targets, strict=True)]
-    else:
-        jobs = [lambda a=a: _kernels.read(a, isa) for a in parts]
-    if threads == 1:
-        return jobs[0]
-    if raw.nbytes < 4 * 2**20:  # starting threads would take longer: what one thread needs, shared out evenly
-        return jobs[0]
-
-    def run() -> None:
-        others = [threading.Thread(target=job) for job in jobs[1:]]
-        for other in others:
-            other.start()
-        jobs[0]()
-        for other in others:
-            other.join()
-
-    return run
+def micro(seconds: float | None) -> str:
+    """Microseconds, three digits or more."""
+    if seconds is None:
+        return "-"
+    value = seconds * 1e6
+    return f"{value:.2f}" if value < 100 else f"{value:.1f}"
 
 
-def torch_call(x: np.ndarray[Any, Any], size: Any, layout: str, threads: int) -> Callable[[], Any] | None:
-    """The same pooling by torch on the same memory; None without torch."""
-    try:
-        torch = importlib.import_module("torch")
-    except ImportError:
-        return None
-    torch.set_num_threads(threads)
-    tensor = torch.from_numpy(x.view(np.uint16)).view(torch.bfloat16) if x.dtype.name == "bfloat16" else None
-    if tensor is None:
-        if x.dtype.kind in "iu":
-            return None
-        tensor = torch.from_numpy(x)
-    if layout == "last":
-        tensor = tensor.movedim(-1, 1)
-    function = getattr(torch.nn.functional, f"adaptive_avg_pool{x.ndim - 2}d")
-
-    def run() -> Any:
-        with torch.inference_mode():
-            return function(tensor, size)
-
-    return run
+def times(value: float | None) -> str:
+    """A ratio."""
+    return "-" if value is None else f"{value:.2f}"
 
 
-def pillow_call(x: np.ndarray[Any, Any], size: Any) -> Callable[[], Any] | None:
-    """Pillow's reduce, for single planes of bytes that divide evenly."""
-    planes = math.prod(x.shape[:-2])
-    if x.dtype != np.uint8 or planes != 1 or not isinstance(size, int) or x.shape[-1] % size or x.shape[-2] % size:
-        return None
-    try:
-        image = importlib.import_module("PIL.Image").fromarray(x.reshape(x.shape[-2:]))
-    except ImportError:
-        return None
-    return lambda: image.reduce((x.shape[-1] // size, x.shape[-2] // size))
+def some(names: Sequence[str]) -> str:
+    """The first of the names, and how many more there are."""
+    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + rest
 
 
-def pace(call: Callable[[], Any], seconds: float) -> float:
-    """Seconds per call over a slice of time."""
-    calls, begun = 0, time.perf_counter()
-    while True:
-        call()
-        calls += 1
-        passed = time.perf_counter() - begun
-        if passed >= seconds:
-            return passed / calls
-
-
-def check(x: np.ndarray[Any, Any], result: np.ndarray[Any, Any], layout: str) -> None:
-    """A wrong result must not be timed: the mean of all is kept where windows tile the axes."""
-    axes = tuple(range(2, x.ndim)) if layout == "first" else tuple(range(1, x.ndim - 1))
-    if any(x.shape[a] % result.shape[a] for a in axes):
-        low, high = x.min(), x.max()
-        if not (low <= result.min() and result.max() <= high):
-            raise SystemExit(f"wrong result for {x.shape}: averages outside the data")
-        return
-    exact, ours = x.astype(np.float64).mean(axes), result.astype(np.float64).mean(axes)
-    close = 1e-2 if x.dtype.itemsize == 2 else 1e-5
-    if not np.allclose(exact, ours, rtol=close):
-        raise SystemExit(f"wrong result for {x.shape}: off by {np.abs(exact - ours).max()}")
-
-
-def measure(shape: tuple[int, ...], size: Any, layout: str, dtype: str, threads: int, rounds: int, pause: float) -> Row:
-    """Time one shape: everything in turn, round by round."""
-    x = make(shape, layout, numpy_type(dtype))
-    cpool.set_num_threads(threads)
-    function = getattr(cpool, f"adaptive_avg_pool{len(shape) - 2}d")
-    data_format = f"channels_{layout}"
-    result = function(x, size, data_format=data_format)
-    check(x, result, layout)
-    shared = threads if threads > 1 and x.nbytes < 4 * 2**20 else 1
-    calls: dict[str, Callable[[], Any]] = {
-        "cpool": lambda: function(x, size, data_format=data_format),
-        "limit": limit(x, result.nbytes, threads),
-    }
-    peers = {"torch": torch_call(x, size, layout, threads), "pillow": pillow_call(x, size) if threads == 1 else None}
-    calls.update({name: call for name, call in peers.items() if call})
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
-        call()
-    for _ in range(rounds):
-        for name, call in calls.items():
-            times[name].append(pace(call, pause))
-    median = {name: float(np.median(t)) * 1e6 for name, t in times.items()}
-    l2, l3 = tiers()
-    total = x.nbytes + result.nbytes
-    return Row(
-        shape,
-        size,
-        layout,
-        dtype,
-        threads,
-        x.nbytes / 1e6,
-        "L2" if total <= 0.9 * l2 * threads else "L3" if total <= l3 else "DRAM",
-        median["cpool"],
-        median["limit"] / shared,
-        {name: median[name] for name in calls if name not in ("cpool", "limit")},
+def show(report: Report, lines: Sequence[Line], names: Sequence[str]) -> None:
+    """One table: one type, one layout, one number of threads."""
+    first = lines[0]
+    others = [name for name in names if name != BASE]
+    cells = []
+    for line in lines:
+        took = line.seconds(BASE)
+        if line.wrong:
+            cells.append([line.row.name, f"WRONG: {line.wrong}", *[""] * (6 + 2 * len(others))])
+            continue
+        moved = line.bytes_in + line.bytes_out
+        marks = {name: " c" if name == "limit" and line.copies else "" for name in others}
+        cells.append(
+            [
+                line.row.name,
+                line.row.kind,
+                f"{line.bytes_in / 1e6:.2f}",
+                line.tier,
+                micro(took),
+                *(micro(line.seconds(name)) + marks[name] for name in others),
+                *(times(line.over(name)) for name in others),
+                f"{moved / took / 1e9:.1f}" if took else "-",
+                f"{line.noise:.0%}" if line.noise is not None else "-",
+                line.details.get(BASE, ""),
+            ]
+        )
+    head = ["row", "windows", "MB in", "tier", f"{BASE} us", *(f"{n} us" for n in others)]
+    head += [*(f"{n}/{BASE}" for n in others), "GB/s", "noise", "kernel"]
+    reasons: dict[str, list[str]] = {}
+    for line in lines:
+        for name, reason in line.reasons.items():
+            reasons.setdefault(f"{name}: {reason}", []).append(line.row.name)
+    note = "\n".join(
+        f"- {reason} ({'all rows' if len(rows) == len(lines) else some(rows)})" for reason, rows in reasons.items()
     )
+    report.table(f"{first.dtype}, channels {first.layout}, {plural(first.threads)}", head, cells, note)
 
 
-def mean_ratio(rows: list[Row], peer: str) -> float:
-    """The geometric mean of the peer's time over ours."""
-    return math.exp(sum(math.log(r.peers_us[peer] / r.cpool_us) for r in rows) / len(rows))
+GROUPS = {"all": goals.ALL, "beyond L2": goals.BEYOND, "L2": ("L2",), "tiny": ("tiny",)}
 
 
-def table(rows: list[Row]) -> str:
-    """A Markdown table of rows that share layout, type and threads."""
-    peers = sorted({name for r in rows for name in r.peers_us})
-    head = ["shape", "result", "MB", "tier", "cpool us", *(f"{p} us" for p in peers), "limit us"]
-    head += [*(f"{p}/cpool" for p in peers), "limit/cpool", "GB/s"]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for r in rows:
-        cells = ["x".join(map(str, r.shape)), str(r.size), f"{r.megabytes:.2f}", r.tier, f"{r.cpool_us:.1f}"]
-        cells += [f"{r.peers_us[p]:.1f}" if p in r.peers_us else "-" for p in peers] + [f"{r.limit_us:.1f}"]
-        cells += [f"{r.peers_us[p] / r.cpool_us:.2f}" if p in r.peers_us else "-" for p in peers]
-        cells += [f"{r.limit_us / r.cpool_us:.2f}", f"{r.megabytes * 1e3 / r.cpool_us:.1f}"]
-        lines.append("| " + " | ".join(cells) + " |")
-    for p in peers:
-        those = [r for r in rows if p in r.peers_us]
-        large = [r for r in those if r.tier != "L2"]
-        text = f"{p}/cpool, geometric mean: {mean_ratio(those, p):.2f}"
-        if large:
-            text += f"; beyond L2: {mean_ratio(large, p):.2f}"
-        worst = min(those, key=lambda r: r.peers_us[p] / r.cpool_us)
-        text += f"; worst row: {worst.peers_us[p] / worst.cpool_us:.2f} ({'x'.join(map(str, worst.shape))})"
-        lines += ["", text]
-    return "\n".join(lines)
+def show_means(report: Report, lines: Sequence[Line], names: Sequence[str]) -> None:
+    """The geometric means of each table's rows, and its worst row."""
+    cells = []
+    tables = dict.fromkeys((line.row.set, line.dtype, line.layout, line.threads) for line in lines)
+    for key in tables:
+        mine = [line for line in lines if (line.row.set, line.dtype, line.layout, line.threads) == key]
+        for name in names:
+            ratios = [(ratio, line.row.name) for line in mine if (ratio := line.over(name)) is not None]
+            if name == BASE or not ratios:
+                continue
+            means = [mean_over([ln for ln in mine if ln.tier in tiers], name) for tiers in GROUPS.values()]
+            least, where = min(ratios)
+            cells.append([*map(str, key), f"{name}/{BASE}", *map(times, means), times(least), where])
+    head = ["set", "type", "channels", "threads", "ratio", *GROUPS, "least", "in row"]
+    report.table("Geometric means", head, cells)
 
 
-def stamp() -> dict[str, Any]:
-    """What a figure is worth nothing without."""
-    found = {"date": datetime.date.today().isoformat(), "cpu": cpool.devices()[0].name, "simd": cpu.simd()}
-    found |= {"python": sys.version.split()[0], "numpy": np.__version__, "cpool": cpool.__version__}
-    for peer in ("torch", "PIL"):
-        try:
-            found[peer] = importlib.import_module(peer).__version__
-        except ImportError:
-            found[peer] = "not installed"
+def show_goals(report: Report, findings: Sequence[goals.Finding]) -> None:
+    """Which goals are met, and which rows miss the others."""
+    cells = [[f.goal, "" if f.threads is None else str(f.threads), f.found, "yes" if f.met else "NO"] for f in findings]
+    note: list[str] = []
+    for f in findings:
+        if f.missing:
+            note += [f"- {f.goal}" + (f" ({plural(f.threads)})" if f.threads else "")]
+            note += [f"  - {row}" for row in f.missing]
+    report.table("Goals", ["goal", "threads", "found", "met"], cells, "\n".join(note))
+
+
+LEGEND = f"""\
+Times are medians of samples taken in turn; x/{BASE} is the median of the ratios within each turn: above 1, {BASE} is
+faster. The limit is a plain read of the same memory with as many threads, or (c) a copy of as many bytes where the
+output is large. The tier is where input and output fit; GB/s counts both; noise is half the quartiles' distance."""
+
+
+# ---- what is run -------------------------------------------------------------------------------
+
+
+def run_table(args: argparse.Namespace, rows: Sequence[Row], peers: Sequence[Peer], report: Report) -> list[Line]:
+    """Every row, type, layout and number of threads."""
+    names = [peer.name for peer in peers]
+    found: list[Line] = []
+    for dtype in args.dtypes:
+        reason = missing_type(dtype)
+        if reason:
+            report.add(f"Not timed: {reason}")
+            continue
+        for layout in args.layouts:
+            part: list[Line] = []
+            for row in rows:
+                if not row.takes(dtype):
+                    continue
+                case = Case(row, dtype, layout)
+                for threads in args.threads:
+                    progress(f"{dtype}, channels {layout}, {row.name}, {plural(threads)}")
+                    part.append(compare(case, threads, peers, args.effort))
+            progress("")
+            for threads in args.threads:
+                mine = [line for line in part if line.threads == threads]
+                if mine:
+                    show(report, mine, names)
+            found += part
+    if found:
+        show_means(report, found, names)
     return found
 
 
-def tiny(rounds: int) -> list[str]:
-    """What a call costs beyond its kernel."""
-    x = np.random.default_rng(0).random((1, 64, 8, 9), dtype=np.float32)
-    y = np.ascontiguousarray(np.moveaxis(x, 1, -1))
-    out = cpool.adaptive_avg_pool2d(x, (5, 7))
-    prepared = cpool.prepare(cpool.adaptive_avg_pool2d, x, (5, 7))
-    one = np.ones((1, 1, 2, 2), np.float32)
-    calls = {
-        "(1,64,8,9)->(5,7), channels first": lambda: cpool.adaptive_avg_pool2d(x, (5, 7)),
-        "(1,64,8,9)->(5,7), channels last": lambda: cpool.adaptive_avg_pool2d(y, (5, 7), data_format="channels_last"),
-        "the first, prepared, with out=": lambda: prepared(x, out),
-        "(1,1,2,2)->1: the call alone": lambda: cpool.adaptive_avg_pool2d(one, 1),
-    }
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            times[name].append(pace(call, 0.02))
-    lines = [f"{name}: {np.median(t) * 1e6:.2f} us" for name, t in times.items()]
-    program = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
-    extra = []
-    for _ in range(rounds):
-        a, b = (
-            float(subprocess.run([sys.executable, "-c", program.format(m)], capture_output=True, check=True).stdout)
-            for m in ("numpy", "cpool")
+def run_probes(args: argparse.Namespace, rows: Sequence[Row], peers: Sequence[Peer]) -> Iterable[probes.Found]:
+    """The probes that were asked for."""
+    most = max(args.threads)
+    if args.tiny:
+        yield probes.tiny(peers, most, args.effort)
+        yield probes.prepared(args.effort)
+        yield probes.imports(3 if args.quick else 11)
+    if args.cold:
+        yield probes.cold(peers, most, 10 if args.quick else 60)
+    if args.isa:
+        dtypes = args.dtypes if args.dtypes_given else probes.ISA_DTYPES
+        core = [row for row in rows if row.set != "images"]
+        yield probes.instruction_sets(core, dtypes, args.layouts, most, args.effort, progress)
+        progress("")
+
+
+def save(folder: Path, report: Report, data: dict[str, Any]) -> None:
+    """The report as peers.md, and all samples as peers.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "peers.md").write_text("\n\n".join(report.blocks) + "\n")
+    (folder / "peers.json").write_text(json.dumps(data, indent=1) + "\n")
+
+
+# ---- the command line ----------------------------------------------------------------------------
+
+
+def _listed(known: Sequence[str]) -> Any:
+    def parse(text: str) -> list[str]:
+        names = [name.strip() for name in text.split(",") if name.strip()]
+        for name in names:
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(known)}")
+        return names
+
+    return parse
+
+
+def _counts(text: str) -> list[int]:
+    counts = [int(part) for part in text.split(",")]
+    if min(counts) < 1:
+        raise argparse.ArgumentTypeError("numbers of threads are positive")
+    return counts
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    peer_names = [peer.name for peer in PEERS]
+    cpus = machine.usable_cpus()
+    what = p.add_argument_group("what to run (nothing named: the table)")
+    what.add_argument("--table", action="store_true", help="shapes, types and layouts against the peers and the limit")
+    what.add_argument("--tiny", action="store_true", help="tiny calls, prepared calls, import")
+    what.add_argument("--cold", action="store_true", help="calls after a pause")
+    what.add_argument("--isa", action="store_true", help="instruction sets against each other, beyond L2")
+    what.add_argument("--all", action="store_true", help="all of these")
+    of = p.add_argument_group("of what")
+    of.add_argument(
+        "--dtypes", type=_listed(DTYPES), help=f"default: {DEFAULT_DTYPES}; with --isa float32 and integers"
+    )
+    of.add_argument("--layouts", type=_listed(LAYOUTS), default=list(LAYOUTS), help="where channels are: first,last")
+    of.add_argument(
+        "--threads",
+        type=_counts,
+        default=list(dict.fromkeys((cpus, 1))),
+        help="default: all usable processors, and 1 (here: %(default)s)",
+    )
+    of.add_argument("--rows", default="core,images", help="sets, classes or parts of names (default: %(default)s)")
+    of.add_argument(
+        "--peers",
+        type=_listed(peer_names),
+        default=peer_names,
+        help=f"{','.join(peer_names)}; those that aren't installed are left out",
+    )
+    of.add_argument("--simd", help="the instruction set that cpool must use (as CPOOL_SIMD)")
+    how = p.add_argument_group("how")
+    how.add_argument("--rounds", type=int, default=7, help="samples of each (default: %(default)s)")
+    how.add_argument("--slice", type=float, default=15, metavar="MS", help="length of a sample (default: %(default)s)")
+    how.add_argument("--quick", action="store_true", help="a smoke run: small rows, short samples, no goals")
+    how.add_argument("--out", type=Path, metavar="DIR", help="where peers.json and peers.md are saved")
+    p.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)  # a worker of --isa
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what the command line says; 1 if a result was wrong."""
+    args = parser().parse_args(argv)
+    if args.simd:
+        os.environ["CPOOL_SIMD"] = args.simd
+    if args.serve:
+        probes.serve(sys.stdin, sys.stdout)
+        return 0
+    args.dtypes_given = args.dtypes is not None
+    args.dtypes = args.dtypes or DEFAULT_DTYPES.split(",")
+    for name in ("table", "tiny", "cold", "isa"):
+        setattr(args, name, getattr(args, name) or args.all)
+    args.table = args.table or not (args.tiny or args.cold or args.isa)
+
+    left_out = {peer.name: reason for peer in PEERS if peer.name in args.peers and (reason := peer.missing())}
+    if BASE in left_out or BASE not in args.peers:
+        print(f"{BASE} is what is compared, and isn't here: {left_out.get(BASE, 'not in --peers')}", file=sys.stderr)
+        return 2
+    peers = [peer for peer in PEERS if peer.name in args.peers and peer.name not in left_out]
+    rows = select([part.strip() for part in args.rows.split(",") if part.strip()], args.quick)
+    if not rows:
+        parser().error(f"--rows {args.rows}: no row is called so")
+    try:
+        stamp = machine.stamp(tuple(peer.package for peer in PEERS if peer.package))
+    except ValueError as error:  # an instruction set that isn't there
+        parser().error(str(error))
+    # Another library's threads spin for some milliseconds after their last work: let them fall asleep first.
+    settle = 0.006 if len(stamp["openmp"]) > 1 else 0.002
+    args.effort = Effort(3, 0.003, settle / 4) if args.quick else Effort(args.rounds, args.slice / 1e3, settle)
+
+    report = Report()
+    report.add("\n".join(f"- {key}: {value}" for key, value in stamp.items()))
+    if left_out:
+        report.add("\n".join(f"- without {name}: {reason}" for name, reason in left_out.items()))
+    if args.table:
+        report.add(LEGEND)
+    lines = run_table(args, rows, peers, report) if args.table else []
+    findings = goals.judge(lines)
+    found = []
+    for probe in run_probes(args, rows, peers):
+        report.table(probe.title, probe.head, probe.cells, probe.note)
+        findings += probe.findings
+        found.append(probe)
+    if args.quick:
+        report.add("A quick run: it shows that everything runs; its figures are not to be quoted.")
+    elif findings:
+        show_goals(report, findings)
+    wrong = [line for line in lines if line.wrong]
+    for line in wrong:
+        report.add(
+            f"WRONG: {line.row.name}, {line.dtype}, channels {line.layout}, {plural(line.threads)}: {line.wrong}"
         )
-        extra.append(b - a)
-    return [*lines, f"import cpool adds to import numpy: {np.median(extra) * 1e3:.0f} ms"]
-
-
-def cold(calls: int) -> list[str]:
-    """A call of 0.5 MB, 30 ms after the last one."""
-    lines = []
-    for size in (7, 1):
-        x = np.random.default_rng(0).random((1, 128, 32, 32), dtype=np.float32)
-        both = {"cpool": lambda x=x, size=size: cpool.adaptive_avg_pool2d(x, size)}
-        if (call := torch_call(x, size, "first", cpool.get_num_threads())) is not None:
-            both["torch"] = call
-        for name, call in both.items():
-            call()
-            times = []
-            for _ in range(calls):
-                time.sleep(0.03)
-                begun = time.perf_counter()
-                call()
-                times.append(time.perf_counter() - begun)
-            low, high = np.quantile(times, [0.5, 0.9]) * 1e6
-            lines.append(
-                f"{x.shape} -> {size}, 30 ms after the last call, {name}: median {low:.0f} us, p90 {high:.0f} us"
-            )
-    return lines
-
-
-def main() -> int:
-    """Run the comparison that the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dtypes", default="float32", help="comma-separated: float32,float16,bfloat16,float64,uint8")
-    parser.add_argument("--layouts", default="first,last")
-    parser.add_argument("--threads", default=str(cpool.get_num_threads()), help="comma-separated numbers")
-    parser.add_argument("--rows", default="", help="only shapes whose text contains this")
-    parser.add_argument("--simd", help="an instruction set instead of the best: avx512, avx2, baseline")
-    parser.add_argument("--quick", action="store_true", help="small shapes, few rounds: does it run?")
-    parser.add_argument("--tiny", action="store_true", help="the cost of a call and of the import")
-    parser.add_argument("--cold", action="store_true", help="calls after a pause")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--out", type=Path, help="a folder for peers.json and peers.md")
-    options = parser.parse_args()
-    if options.simd:
-        os.environ["CPOOL_SIMD"] = options.simd
-    rounds, pause = (2, 0.002) if options.quick else (options.rounds, 0.015)
-    text = ["  ".join(f"{k} {v}" for k, v in stamp().items())]
-    print(text[0], flush=True)
-    rows: list[Row] = []
-    if options.tiny or options.cold:
-        for line in (tiny(rounds) if options.tiny else []) + (
-            cold(10 if options.quick else 100) if options.cold else []
-        ):
-            print(line)
-            text.append(line)
-    else:
-        for threads in map(int, options.threads.split(",")):
-            for dtype in options.dtypes.split(","):
-                for layout in options.layouts.split(","):
-                    part = []
-                    for shape, size in SHAPES:
-                        named = f"{shape}->{size}"
-                        if options.rows in named and not (options.quick and math.prod(shape) > QUICK):
-                            part.append(measure(shape, size, layout, dtype, threads, rounds, pause))
-                    if not part:
-                        raise SystemExit(f"no shape contains {options.rows!r}")
-                    title = f"\n{dtype}, channels {layout}, {threads} thread(s)\n"
-                    print(title, table(part), sep="\n", flush=True)
-                    text += [title, table(part)]
-                    rows += part
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "peers.json").write_text(
-            json.dumps({"stamp": stamp(), "rows": [asdict(r) for r in rows]}, indent=1)
-        )
-        (options.out / "peers.md").write_text("\n".join(text) + "\n")
-    return 0
+    if args.out:
+        data = {
+            "stamp": stamp,
+            "effort": vars(args.effort),
+            "lines": [line.to_dict() for line in lines],
+            "probes": [{"title": probe.title, "data": probe.data} for probe in found],
+            "goals": [finding.to_dict() for finding in findings],
+        }
+        save(args.out, report, data)
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

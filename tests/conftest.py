@@ -21,6 +21,12 @@ from types import ModuleType
 
 import hypothesis
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Several test processes share the processors: threads that spin for work would starve each other.
+    # OpenMP reads this when it is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 from helpers import required
 
 import cpool

@@ -24,6 +24,7 @@ class Prepared:
     call: Call
     text: str
     result: Callable[[], Array] | None = None
+    detail: str = ""  # how the library does it, if it tells
 
 
 class Peer:
@@ -76,13 +77,19 @@ class Cpool(Peer):
         import cpool
 
         name = OPERATIONS[case.row.operation].function.format(case.row.rank)
+        function = getattr(cpool, name)
         text = f"pool(x, {arguments(case)}"
+        options: dict[str, Any] = {}
         if case.layout == "last":
             text += ', data_format="channels_last"'
+            options["data_format"] = "channels_last"
         if case.row.result:
             text += ", dtype=dtype"
-        statement = Statement(text + ")", pool=getattr(cpool, name), x=case.x, dtype=case.out_dtype)
-        return Prepared(statement, f"cpool.{statement.text.replace('pool(', name + '(', 1)}", statement.value)
+            options["dtype"] = case.out_dtype
+        statement = Statement(text + ")", pool=function, x=case.x, dtype=case.out_dtype)
+        told = cpool.explain(name, case.x, *case.row.arguments, **options)
+        text = f"cpool.{statement.text.replace('pool(', name + '(', 1)}"
+        return Prepared(statement, text, statement.value, told.kernel)
 
 
 class Torch(Peer):
@@ -164,7 +171,9 @@ class Pillow(Peer):
         row, x = case.row, case.x
         if case.x.dtype != np.uint8 or case.out_dtype != np.uint8 or row.rank != 2:
             return "averages uint8 images to uint8 only"
-        if row.operation != "adaptive average" or any(n % m for n, m in zip(row.shape[2:], row.out_shape[2:], strict=True)):
+        if row.operation != "adaptive average" or any(
+            n % m for n, m in zip(row.shape[2:], row.out_shape[2:], strict=True)
+        ):
             return "reduces by whole factors only"
         if threads > 1:
             return "uses one thread"

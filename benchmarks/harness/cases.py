@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import zlib
 from collections.abc import Callable
@@ -59,9 +60,7 @@ OPERATIONS = {
     o.name: o
     for o in (
         Operation("adaptive average", "adaptive_avg_pool{}d", _adaptive, _size_label),
-        Operation(
-            "average", "avg_pool{}d", _strided, lambda a: f"k{a[0]} s{a[1]}" + (f" p{a[2]}" if a[2] else "")
-        ),
+        Operation("average", "avg_pool{}d", _strided, lambda a: f"k{a[0]} s{a[1]}" + (f" p{a[2]}" if a[2] else "")),
     )
 }
 
@@ -108,13 +107,35 @@ class Row:
         """Tiled, overlapping (equal windows at equal steps) or ragged: the worst of the pooled axes."""
         kinds = {"tiled"}
         for n, taps in zip(self.shape[2:], self.taps, strict=True):
-            steps = {b[0] - a[0] for a, b in zip(taps, taps[1:], strict=False)} or {n}
+            steps = {b[0] - a[0] for a, b in itertools.pairwise(taps)} or {n}
             sizes = {b - a for a, b, _ in taps}
             if len(steps) > 1 or len(sizes) > 1:
                 kinds.add("padded" if self.operation == "average" else "ragged")
             elif steps != sizes:
                 kinds.add("overlapping")
         return next(k for k in ("ragged", "padded", "overlapping", "tiled") if k in kinds)
+
+    def result_type(self, dtype: str) -> np.dtype[Any]:
+        """What averages of this type come as."""
+        kind = numpy_type(dtype)
+        if self.result:
+            return np.dtype(self.result)
+        if kind.kind in "iub":
+            return np.dtype(np.float32 if kind.itemsize <= 2 else np.float64)
+        return kind
+
+    def takes(self, dtype: str) -> bool:
+        """Whether the row is meant for this type."""
+        return self.dtypes is None or dtype in self.dtypes
+
+    def bytes_of(self, dtype: str) -> tuple[int, int]:
+        """What is read, and what is written."""
+        read = math.prod(self.shape) * numpy_type(dtype).itemsize
+        return read, math.prod(self.out_shape) * self.result_type(dtype).itemsize
+
+    def tier(self, dtype: str, threads: int) -> str:
+        """Where input and output lie: tiny, L2, L3 or DRAM."""
+        return caches().tier(sum(self.bytes_of(dtype)), threads)
 
     def matches(self, text: str) -> bool:
         """Whether the text is the name of this row's set or regime, or part of its own."""
@@ -175,7 +196,8 @@ def numpy_type(name: str) -> np.dtype[Any]:
     if name == "bfloat16":
         import ml_dtypes
 
-        return np.dtype(ml_dtypes.bfloat16)
+        found: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        return found
     return np.dtype(name)
 
 
@@ -188,13 +210,6 @@ def missing_type(name: str) -> str | None:
     return None
 
 
-def average_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """What averages of this type come as."""
-    if dtype.kind in "iub":
-        return np.dtype(np.float32 if dtype.itemsize <= 2 else np.float64)
-    return dtype
-
-
 _MANTISSA = {"float16": (11, -13), "bfloat16": (8, -125), "float32": (24, -125), "float64": (53, -1021)}
 
 
@@ -204,15 +219,11 @@ def ulp(values: Array, dtype: np.dtype[Any]) -> Array:
         return np.ones_like(values)
     bits, least = _MANTISSA[dtype.name]
     _, exponent = np.frexp(values)
-    return np.ldexp(np.ones_like(values), np.maximum(exponent, least) - bits)
+    distance: Array = np.ldexp(np.ones_like(values), np.maximum(exponent, least) - bits)
+    return distance
 
 
 # ---- cases -----------------------------------------------------------------------------------
-
-
-def to_layout(array: Array, layout: str) -> Array:
-    """A channels-first array seen in the layout."""
-    return array if layout == "first" else np.moveaxis(array, 1, -1)
 
 
 @dataclass
@@ -225,7 +236,8 @@ class Case:
     x: Array = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        shape = self.row.shape if self.layout == "first" else (self.row.shape[0], *self.row.shape[2:], self.row.shape[1])
+        n, c, *lengths = self.row.shape
+        shape = self.row.shape if self.layout == "first" else (n, *lengths, c)
         random = np.random.default_rng(zlib.crc32(self.row.name.encode()))
         dtype = numpy_type(self.dtype)
         if dtype.kind in "iu":  # none negative: then a mean is as large as the mean of the magnitudes
@@ -243,41 +255,27 @@ class Case:
     @property
     def out_dtype(self) -> np.dtype[Any]:
         """The result's type."""
-        return np.dtype(self.row.result) if self.row.result else average_type(self.x.dtype)
-
-    @property
-    def bytes_in(self) -> int:
-        """What is read."""
-        return self.x.nbytes
+        return self.row.result_type(self.dtype)
 
     @property
     def bytes_out(self) -> int:
         """What is written."""
-        return math.prod(self.row.out_shape) * self.out_dtype.itemsize
-
-    @property
-    def moved(self) -> int:
-        """What is read and written."""
-        return self.bytes_in + self.bytes_out
+        return self.row.bytes_of(self.dtype)[1]
 
     @property
     def copies(self) -> bool:
         """Whether so much is written that a copy, not a read, is the limit."""
-        return 2 * self.bytes_out >= self.bytes_in
-
-    def tier(self, threads: int) -> str:
-        """Where input and output lie: tiny, L2, L3 or DRAM."""
-        return caches().tier(self.moved, threads)
+        return 2 * self.bytes_out >= self.x.nbytes
 
     @cached_property
     def expected(self) -> Array:
         """The result in a wide type: axis after axis, by NumPy alone."""
-        wide = np.longdouble if self.x.dtype == np.float64 or self.x.dtype.itemsize > 4 else np.float64
+        wide = np.longdouble if self.out_dtype.itemsize == 8 else np.float64
         total = self.x
         for axis, taps in zip(self.axes, self.row.taps, strict=True):
             shape = (*total.shape[:axis], len(taps), *total.shape[axis + 1 :])
             pooled = np.empty(shape, wide)
-            before = (slice(None),) * axis
+            before: tuple[Any, ...] = (slice(None),) * axis
             for i, (start, stop, _) in enumerate(taps):
                 np.sum(total[(*before, slice(start, stop))], axis=axis, dtype=wide, out=pooled[(*before, i)])
             total = pooled

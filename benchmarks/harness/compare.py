@@ -35,6 +35,7 @@ class Line:
     alignment: int
     samples: dict[str, list[float]] = field(default_factory=dict)  # seconds per call
     texts: dict[str, str] = field(default_factory=dict)  # what was timed
+    details: dict[str, str] = field(default_factory=dict)  # how it was done
     reasons: dict[str, str] = field(default_factory=dict)  # why a peer wasn't
     errors: dict[str, float] = field(default_factory=dict)  # ULP
     wrong: str | None = None
@@ -76,6 +77,7 @@ class Line:
             "peers": {
                 name: {
                     "timed": self.texts[name],
+                    "detail": self.details[name],
                     "median_s": self.seconds(name),
                     "over_cpool": self.over(name),
                     "error_ulp": self.errors.get(name),
@@ -94,8 +96,8 @@ def compare(case: Case, threads: int, peers: Sequence[Peer], effort: Effort) -> 
         case.dtype,
         case.layout,
         threads,
-        case.tier(threads),
-        case.bytes_in,
+        case.row.tier(case.dtype, threads),
+        case.x.nbytes,
         case.bytes_out,
         case.copies,
         case.x.ctypes.data % 64,
@@ -105,17 +107,22 @@ def compare(case: Case, threads: int, peers: Sequence[Peer], effort: Effort) -> 
         for peer in peers:
             stack.enter_context(peer.session(threads))
         for peer in peers:
-            prepared = peer.prepare(case, threads)
-            if isinstance(prepared, Prepared):
-                reason = check(line, peer, case, prepared)
-                if line.wrong:
-                    return line
-                if reason is None:
-                    ready[peer.name] = prepared
-                    continue
-                prepared = reason
-            line.reasons[peer.name] = prepared
+            try:
+                prepared = peer.prepare(case, threads)
+                reason = prepared if isinstance(prepared, str) else check(line, peer, case, prepared)
+            except Exception as error:  # whatever it is, the other rows are still wanted
+                reason = f"raised {type(error).__name__}: {error}"
+                if peer.name == BASE:
+                    line.wrong = reason
+            if line.wrong:
+                return line
+            if reason is None:
+                assert isinstance(prepared, Prepared)
+                ready[peer.name] = prepared
+            else:
+                line.reasons[peer.name] = reason
         line.texts = {name: prepared.text for name, prepared in ready.items()}
+        line.details = {name: prepared.detail for name, prepared in ready.items()}
         line.samples = in_turn({name: prepared.call for name, prepared in ready.items()}, effort)
     return line
 
@@ -129,7 +136,7 @@ def check(line: Line, peer: Peer, case: Case, prepared: Prepared) -> str | None:
     if peer.name == BASE:
         if result.dtype != case.out_dtype:
             line.wrong = f"result of {result.dtype}, {case.out_dtype} is right"
-        elif error > MOST_ULP.get(result.dtype.name, MOST_ULP_ELSE):
+        elif error > MOST_ULP.get(case.dtype, MOST_ULP_ELSE):
             line.wrong = f"off by {error:.3g} ULP"
     elif not (error <= 1 if result.dtype.kind in "iu" else case.relative(result) <= ALIKE):
         return f"gives other results (off by {error:.3g} ULP)"

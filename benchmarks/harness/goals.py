@@ -138,8 +138,13 @@ GOALS = (
     Goal("float64, beyond L2: 0.9 of torch, each", F64, BOTH, "torch", 0.9, False, BEYOND),
     Goal(
         "uint8 planes, one thread: faster than Pillow, each",
-        ("uint8",), BOTH, "Pillow", 1.0, one_thread=True, set="images",
-    ),  # fmt: skip
+        ("uint8",),
+        BOTH,
+        "Pillow",
+        1.0,
+        one_thread=True,
+        set="images",
+    ),
     Goal("strided: no slower than torch, each", F32, BOTH, "torch", 1.0, set="strided"),
 )
 

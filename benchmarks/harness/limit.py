@@ -75,20 +75,19 @@ def variants(x: Array, bytes_out: int, copies: bool, threads: int) -> list[Loop]
     if threads > 1 and not lib.limit_openmp():
         raise Unavailable("the C compiler has no OpenMP")
     source, size = x.ctypes.data, x.nbytes
+    counts = sorted({1, threads}, reverse=True)
+
+    def read(t: int) -> Loop:
+        return Loop(f"read, {t} thread(s)", lambda n: lib.limit_read(source, size, t, n))
+
     if not copies:
-        return [
-            Loop(f"read, {t} thread(s)", lambda n, t=t: lib.limit_read(source, size, t, n))
-            for t in sorted({1, threads}, reverse=True)
-        ]
+        return [read(t) for t in counts]
     target = aligned(bytes_out)
-    return [
-        Loop(
-            f"copy{', streaming' if streaming else ''}, {t} thread(s)",
-            # the arrays are named so that they live as long as the loop
-            lambda n, t=t, s=streaming, keep=(x, target): lib.limit_copy(
-                source, size, keep[1].ctypes.data, bytes_out, s, t, n
-            ),
-        )
-        for t in sorted({1, threads}, reverse=True)
-        for streaming in (0, 1)
-    ]
+
+    def copy(t: int, streaming: int) -> Loop:
+        def run(n: int) -> None:
+            lib.limit_copy(source, size, target.ctypes.data, bytes_out, streaming, t, n)
+
+        return Loop(f"copy{', streaming' if streaming else ''}, {t} thread(s)", run)
+
+    return [copy(t, streaming) for t in counts for streaming in (0, 1)]

@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import sys
+import timeit
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -80,17 +81,26 @@ def version(package: str) -> str | None:
         return None
 
 
+def pace() -> float:
+    """Microseconds of a loop in plain Python: what absolute times are to be read against."""
+    return min(timeit.repeat("sum(range(10000))", number=5, repeat=20)) / 5 * 1e6
+
+
 def stamp(packages: tuple[str, ...]) -> dict[str, Any]:
     """What every table is stamped with."""
-    import cpool
     import numpy as np
 
+    import cpool
+
     config = cpool.show_config(mode="dicts")
+    assert config is not None
     found = caches()
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "cpu": cpu_model(),
         "cpus": usable_cpus(),
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "sum(range(10000)) us": round(pace(), 1),
         "l2 bytes per core": found.l2,
         "l3 bytes": found.l3,
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",

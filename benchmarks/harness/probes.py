@@ -8,17 +8,16 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
 from .adapters import PEERS, Peer, Prepared
-from .cases import LAYOUTS, ROWS, Case, Row, average_type, numpy_type, select
+from .cases import LAYOUTS, ROWS, Case, Row
 from .compare import MOST_ULP, MOST_ULP_ELSE
 from .goals import BEYOND, Finding, at_least, at_most
-from .machine import caches
 from .timing import Call, Effort, Statement, geometric_mean, in_turn, ratio
 
 Cells = list[list[str]]
@@ -215,7 +214,8 @@ class Worker:
 
     def ask(self, **question: Any) -> Any:
         """Send a question, wait for the answer."""
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin
+        assert self.process.stdout
         self.process.stdin.write(json.dumps(question) + "\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
@@ -236,48 +236,28 @@ class Worker:
 
 def serve(source: TextIO, target: TextIO) -> None:
     """The worker's side: cases are made, checked and timed as they are asked for."""
+    import cpool
+
     own = next(peer for peer in PEERS if peer.name == "cpool")
     call: Call | None = None
-    with ExitStack() as stack:
-        for text in source:
-            question = json.loads(text)
-            answer: float
-            if "row" in question:
-                call = None
-                case = Case(ROWS[question["row"]], question["dtype"], question["layout"])
-                stack.enter_context(own.session(question["threads"]))
-                ready = own.prepare(case, question["threads"])
-                assert isinstance(ready, Prepared) and ready.result
-                answer = case.error(ready.result())
-                case.__dict__.pop("expected")
-                call = ready.call
-            else:
-                assert call
-                answer = call.time(question["times"])
-            print(json.dumps(answer), file=target, flush=True)
+    for text in source:
+        question = json.loads(text)
+        if "row" in question:
+            cpool.set_num_threads(question["threads"])
+            case = Case(ROWS[question["row"]], question["dtype"], question["layout"])
+            ready = own.prepare(case, question["threads"])
+            assert isinstance(ready, Prepared)
+            assert ready.result
+            answer = case.error(ready.result())
+            call = ready.call
+        else:
+            assert call
+            answer = call.time(question["times"])
+        print(json.dumps(answer), file=target, flush=True)
 
 
 ISA_DTYPES = ("float32", "uint8", "int16", "int32")
 ISA_LEAST = {"avx2": 0.9, "baseline": 0.5}
-
-
-def _beyond(rows: Sequence[Row], dtype: str, threads: int) -> Iterator[int]:
-    """The numbers of the rows that lie beyond L2."""
-    kind = numpy_type(dtype)
-    for number, row in enumerate(ROWS):
-        if row in rows and (row.dtypes is None or dtype in row.dtypes):
-            items = [kind.itemsize, average_type(kind).itemsize if row.result is None else 1]
-            sizes = [size for shape in (row.shape, row.out_shape) for size in (_product(shape),)]
-            moved = sum(size * item for size, item in zip(sizes, items, strict=True))
-            if caches().tier(moved, threads) in BEYOND:
-                yield number
-
-
-def _product(shape: Sequence[int]) -> int:
-    size = 1
-    for n in shape:
-        size *= n
-    return size
 
 
 def instruction_sets(
@@ -302,8 +282,9 @@ def instruction_sets(
     try:
         for dtype in dtypes:
             for layout in layouts:
-                for number in _beyond(rows, dtype, threads):
-                    row = ROWS[number]
+                for number, row in enumerate(ROWS):
+                    if row not in rows or not row.takes(dtype) or row.tier(dtype, threads) not in BEYOND:
+                        continue
                     say(f"{row.name} {dtype} {layout}")
                     where = f"{row.name} {layout}"
                     for name, worker in workers.items():
@@ -323,19 +304,15 @@ def instruction_sets(
     finally:
         for worker in workers.values():
             worker.close()
+    means = {key: geometric_mean([share for share, _ in several]) or 0.0 for key, several in shares.items()}
+    for dtype in dict.fromkeys(dtype for dtype, _ in means):
+        share_of = [f"{means[dtype, name]:.2f}" for name in others]
+        found.cells.append(["geometric mean", dtype, "", *[""] * len(names), *share_of])
     for (dtype, name), several in shares.items():
-        average = geometric_mean([share for share, _ in several])
-        found.cells.append(["geometric mean", dtype, "", *[""] * len(names)])
-        found.cells[-1] += [f"{average:.2f}" if other == name else "" for other in others]
         least = ISA_LEAST.get(name)
         if least is not None:
             below = tuple(f"{where}: {share:.2f}" for share, where in several if share < least)
-            met = f"{len(several) - len(below)} of {len(several)} rows, mean {average:.2f}"
+            met = f"{len(several) - len(below)} of {len(several)} rows, mean {means[dtype, name]:.2f}"
             goal = f"{dtype} beyond L2: {name} at least {least:g} of {best}, each"
             found.findings.append(Finding(goal, threads, met, not below, below))
     return found
-
-
-def rows_of(filters: list[str], quick: bool) -> list[Row]:
-    """The rows for the instruction sets; a smoke run has some that are small but beyond L2."""
-    return select(filters, quick)

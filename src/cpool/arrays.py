@@ -65,6 +65,13 @@ def _from_dlpack(argument: str, x: Any) -> tuple[Array, Wrap]:
         raise TypeError(f"{argument}: NumPy can't read this {type(x).__name__} through DLPack: {error}") from None
 
 
+def admit_out(out: Any) -> Array:
+    """`out` as a plain array over its own memory."""
+    if not isinstance(out, np.ndarray) and not hasattr(out, "__dlpack__"):
+        bad_kind("out", type(out).__name__, "an array is needed")
+    return admit("out", out)[0]
+
+
 def is_bfloat16(dtype: np.dtype[Any]) -> bool:
     """Whether this is the bfloat16 of ml_dtypes, which need not be imported for that."""
     return dtype.name == "bfloat16" and dtype.itemsize == 2
@@ -129,18 +136,14 @@ def _as_type(dtype: Any) -> np.dtype[Any]:
         bad_kind("dtype", dtype, "a NumPy type is needed, like numpy.float32")
 
 
-def check_out(out: Any, shape: tuple[int, ...]) -> Array:
-    """`out` as a plain array into which a result of this shape may be written."""
-    array, _ = admit("out", out)
-    if not isinstance(out, np.ndarray) and not hasattr(out, "__dlpack__"):
-        bad_kind("out", type(out).__name__, "an array is needed")
+def check_out(array: Array, shape: tuple[int, ...]) -> None:
+    """Refuse an `out` into which a result of this shape can't be written."""
     if array.shape != shape:
         bad_value("out", array.shape, f"the result has shape {shape}")
     if not array.flags.writeable:
         bad_value("out", "a read-only array", "it must be writeable")
     if any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape, strict=True)):
         bad_value("out", f"strides {array.strides}", "elements of out must not share memory")
-    return array
 
 
 def item_of(dtype: np.dtype[Any]) -> np.dtype[Any]:

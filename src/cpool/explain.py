@@ -74,7 +74,8 @@ class Prepared:
             shape = plan.out_shape
             if self._squeeze is not None:
                 shape = tuple(n for a, n in enumerate(shape) if a not in self._squeeze)
-            target = arrays.check_out(out, shape)
+            target = arrays.admit_out(out)
+            arrays.check_out(target, shape)
             if target.dtype != plan.out_dtype:
                 bad_value("out", target.dtype, f"the result has dtype {plan.out_dtype}")
         same = plan.with_strides(array.strides)

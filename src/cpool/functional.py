@@ -170,6 +170,8 @@ def _make_plan(name: str, rule: Rule, args: tuple[Any, ...], x: Array, dtype: An
     check_size(name, args[0] if args else x.shape, out_shape, out_dtype.itemsize)
     check_divisor(tuple(t for t in tables if t is not None))
     shape = tuple(out_shape)
+    if out_like is not None:
+        arrays.check_out(out_like, shape)
     order = memory_order(x.shape, x.strides)
     out_strides = packed_strides(shape, order, out_dtype.itemsize) if out_like is None else out_like.strides
     plan = Plan(
@@ -213,7 +215,7 @@ def _run(name: str, rule: Rule, args: tuple[Any, ...], x: Any, dtype: Any, out: 
     frozen = _frozen(args)
     if not only:
         dispatch.choose(backend)
-    target = None if out is None else arrays.admit("out", out)[0]
+    target = None if out is None else arrays.admit_out(out)
     key = _key(name, frozen, dtype, array, target)
     if key is None:
         plan = _make_plan(name, rule, frozen, array, dtype, target)
@@ -233,7 +235,7 @@ def _run(name: str, rule: Rule, args: tuple[Any, ...], x: Any, dtype: Any, out: 
                 cpu.remember(_kernels.key_of(name, (*frozen, dtype), array), plan)
             return result
         return wrap(result)
-    arrays.check_out(out, plan.out_shape)
+    arrays.check_out(target, plan.out_shape)
     if target.dtype.isnative and not np.may_share_memory(array, target):
         dispatch.run(plan, array, target, backend)
     else:  # computed aside: x must not change while it is read
@@ -386,7 +388,9 @@ def global_avg_pool(
     target = out
     if out is not None:
         kept = tuple(n for a, n in enumerate(array.shape) if a not in axes)
-        target = np.expand_dims(arrays.check_out(out, kept), axes)
+        plain = arrays.admit_out(out)
+        arrays.check_out(plain, kept)
+        target = np.expand_dims(plain, axes)
     result = _run("global_avg_pool", _global_rule, (data_format,), x, dtype, target, backend)
     if out is not None:
         return out
