@@ -22,7 +22,7 @@ test: $(VENV)/.installed
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/cython-lint src/cpool
+	PATH="$(BIN):$$PATH" $(BIN)/cython-lint src/cpool
 	$(BIN)/mypy
 
 build: $(VENV)/.dev

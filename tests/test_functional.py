@@ -520,10 +520,7 @@ def test_other_classes_of_array_come_in_and_plain_ones_go_out(tmp_path):
     expected = cpool.adaptive_avg_pool2d(X, 3)
     file = np.memmap(tmp_path / "x", np.float32, "w+", shape=X.shape)
     file[...] = X
-    for x in (X.view(Mine), file, np.asmatrix(X[0, 0]), X.tolist(), memoryview(X)):
-        if isinstance(x, np.matrix):
-            assert type(cpool.adaptive_avg_pool(x, 3)) is np.ndarray
-            continue
+    for x in (X.view(Mine), file, X.tolist(), memoryview(X)):
         if isinstance(x, list):
             assert_same_bits(cpool.adaptive_avg_pool2d(x, 3), cpool.adaptive_avg_pool2d(X.astype(float), 3))
             continue
@@ -616,7 +613,7 @@ def test_out(dtype, where, simd):
         (np.empty((2, 3, 4, 4), np.int32), TypeError, r"out: got .*int32"),
         (np.empty((2, 3, 4, 4), object), TypeError, r"out: got .*"),
         ([[0.0]], TypeError, r"out: got 'list'"),
-        ("out", TypeError, r"out: got 'out'"),
+        ("out", TypeError, r"out: got 'str'"),
         (3.0, TypeError, r"out: got"),
     ],
     ids=range(11),
@@ -762,7 +759,7 @@ def test_a_prepared_call_refuses_other_arrays():
     assert "adaptive_avg_pool2d" in repr(prepared)
     with pytest.raises(ValueError, match=r"^x: got .*; .*prepared for float32 of shape \(2, 3, 10, 9\)"):
         prepared(X[:1])
-    with pytest.raises(ValueError, match=r"^x: got float64 .*; .*prepared for float32"):
+    with pytest.raises(ValueError, match=r"^x: got .*float64 .*; .*prepared for float32"):
         prepared(X.astype(float))
     with pytest.raises(ValueError, match=r"^out: got \(2, 3, 7, 6\); .*\(2, 3, 7, 5\)"):
         prepared(X, out=np.empty((2, 3, 7, 6), np.float32))
@@ -803,7 +800,7 @@ def test_explain():
     assert told.kind == "ragged"
     assert told.strided is None
     assert [a.kind for a in told.axes] == ["ragged", "tiled"]
-    assert [(a.length, a.windows, a.smallest, a.largest) for a in told.axes] == [(10, 7, 2, 2), (9, 3, 3, 3)]
+    assert [(a.length, a.windows, a.smallest, a.largest) for a in told.axes] == [(10, 7, 2, 3), (9, 3, 3, 3)]
     assert [a.strided for a in told.axes] == [None, (3, 3)]
     assert told.backend == "cpu"
     assert told.simd == cpool.cpu.simd()

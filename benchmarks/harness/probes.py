@@ -76,6 +76,7 @@ TINY_MOST = {"first": 2.2, "last": 1.3}  # microseconds of the first tiny row
 def tiny(peers: Sequence[Peer], threads: int, effort: Effort) -> Found:
     """What a call costs where there is hardly anything to pool."""
     found = Found(f"Tiny calls, float32, {threads} thread(s), microseconds", [])
+    effort = effort.shorter()
     torch = _named(peers, "torch")
     ratios = []
     for row in (r for r in ROWS if r.regime == "tiny"):
@@ -118,13 +119,15 @@ def prepared(effort: Effort) -> Found:
     )
     import cpool
 
+    effort = effort.shorter()
     with cpool.threads(1):
         for layout in LAYOUTS:
             batches = {n: _own_calls(Case(Row("", (n, 16, 8, 9), ((5, 7),)), "float32", layout)) for n in (1, 2, 4)}
             for way in ("prepared", "prepared, out="):
                 samples = in_turn({str(n): calls[way] for n, calls in batches.items()}, effort)
                 took = {int(n): statistics.median(s) for n, s in samples.items()}
-                slope, rest = statistics.linear_regression(list(took), list(took.values()))
+                lines = [statistics.linear_regression(list(took), turn) for turn in zip(*samples.values(), strict=True)]
+                slope, rest = (statistics.median(part) for part in zip(*lines, strict=True))
                 found.cells.append([layout, way, *(_micro(t) for t in took.values()), _micro(rest)])
                 found.data.append({"layout": layout, "call": way, "seconds": took, "rest_s": rest, "image_s": slope})
                 goal = f"{way} call besides its kernel, channels {layout}"

@@ -75,6 +75,7 @@ cdef struct Team:
     int64_t partial
     int64_t next, arrived
     char *memory
+    int cpu                   # where the thread runs that started the region
 
 
 cdef class Call:

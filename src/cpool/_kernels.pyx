@@ -1,15 +1,12 @@
 # distutils: language = c
 """The Cython core: calls made ready, threads, slices. The inner loops are C, in simd/."""
 
-cimport cython
 from cython.parallel cimport parallel
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t, intptr_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
-
-import numpy as np
 
 cimport numpy as cnp
 
@@ -24,6 +21,8 @@ cdef extern from "simd/threads.h" nogil:
     int64_t cpool_look(int64_t *value) noexcept
     int64_t cpool_now() noexcept
     void cpool_yield() noexcept
+    int cpool_cpu() noexcept
+    void cpool_leave_cpu(int cpu) noexcept
     void cpool_pause() noexcept
     int cpool_forked() noexcept
     void cpool_watch_fork() noexcept
@@ -149,7 +148,10 @@ cdef void work(Team *team) noexcept nogil:
     cdef void *scratch = team.memory + rank * team.scratch
     cdef int64_t i, stop
     cdef int spins = 0
-    cdef cpool_mode mode = cpool_mode_enter()
+    cdef cpool_mode mode
+    if rank:
+        cpool_leave_cpu(team.cpu)
+    mode = cpool_mode_enter()
     while True:
         i = team.begin + cpool_take(&team.next) * team.chunk
         if i >= team.end:
@@ -181,6 +183,7 @@ cdef void run_team(Team *team, int threads) noexcept nogil:
     if threads <= 1:
         work_alone(team)
         return
+    team.cpu = cpool_cpu()
     with parallel(num_threads=threads):
         work(team)
     last_team = cpool_now()
@@ -316,8 +319,9 @@ cdef class Call:
     cdef object empty(self):
         """A new array for the result."""
         Py_INCREF(self.out_dtype)
-        return PyArray_NewFromDescr(<PyTypeObject *> cnp.ndarray, <cnp.PyArray_Descr *> self.out_dtype, self.out_ndim,
-                                        <cnp.npy_intp *> self.out_dims, <cnp.npy_intp *> self.out_strides, NULL, 0, None)
+        return PyArray_NewFromDescr(
+            <PyTypeObject *> cnp.ndarray, <cnp.PyArray_Descr *> self.out_dtype, self.out_ndim,
+            <cnp.npy_intp *> self.out_dims, <cnp.npy_intp *> self.out_strides, NULL, 0, None)
 
     @property
     def gathers(self):
@@ -382,8 +386,10 @@ cdef class Call:
 
     cdef void learn(self, double took) noexcept:
         """Replace the estimate by what a serial run took; the smallest seen is the least disturbed."""
-        if not self.measured or took < self.cost:
-            self.cost = max(took, 100.0)
+        if self.measured:
+            self.cost = max(min(self.cost, took), 100.0)
+        else:  # the first run also pays for what is not yet in memory or cache
+            self.cost = max(min(4 * self.cost, took), 100.0)
             self.measured = True
 
     cdef int execute_blocks(self, Team *team, int size) except -1:

@@ -84,10 +84,8 @@ def usable_cpus() -> int:
     """The CPUs that this process may use: its affinity, and its quota rounded up."""
     global _usable
     if _usable is None:
-        if hasattr(os, "sched_getaffinity"):
-            cpus = len(os.sched_getaffinity(0))
-        else:
-            cpus = os.cpu_count() or 1
+        affinity = getattr(os, "sched_getaffinity", None)
+        cpus = len(affinity(0)) if affinity else os.cpu_count() or 1
         quota = cgroup_quota()
         _usable = cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
     return _usable
@@ -245,10 +243,13 @@ def _choose_channels(plan: Plan, inner: Pooled) -> tuple[Kept | None, tuple[Kept
         return axis, tuple(k for k in plan.kept if k is not axis), axis.x_stride != size
     if inner.x_stride == size and inner.windows.step == 1:
         return None, plan.kept, False
-    if last is not None and last.length > 1 and last.length * last.x_stride <= abs(inner.x_stride):
-        if last.x_stride >= size:
-            dense = last.x_stride == size and inner.x_stride == last.length * size
-            return last, plan.kept[:-1], not dense
+    if (
+        last is not None
+        and last.length > 1
+        and size * last.length <= last.length * last.x_stride <= abs(inner.x_stride)
+    ):
+        dense = last.x_stride == size and inner.x_stride == last.length * size
+        return last, plan.kept[:-1], not dense
     return None, plan.kept, inner.x_stride != size
 
 
@@ -358,7 +359,14 @@ def build(plan: Plan) -> _kernels.Call:
         path = "rows"
     out_size = plan.out_item.itemsize
     channel_out = axis.out_stride if axis else out_size
-    if not plan.pooled and not pack and channel_out == out_size and plan.item == plan.out_item and plan.divisor is None and code <= F64:
+    if (
+        not plan.pooled
+        and not pack
+        and channel_out == out_size
+        and plan.item == plan.out_item
+        and plan.divisor is None
+        and code <= F64
+    ):
         path = "copy"
     if path == "wide" and plan.lanes == LANES and step > 1:
         pack = True

@@ -60,6 +60,25 @@ static inline int cpool_forked(void) { return cpool_is_child; }
 static inline void cpool_watch_fork(void) { pthread_atfork(NULL, NULL, cpool_in_child); }
 #endif
 
+/* A worker that wakes up is often put on the processor of the thread that woke it. There the two would
+ * spin for each other in OpenMP's barrier, for whole time slices: so it moves, and stays free to move. */
+#if defined(__linux__) && defined(CPU_COUNT)
+static inline int cpool_cpu(void) { return sched_getcpu(); }
+static inline void cpool_leave_cpu(int cpu)
+{
+    cpu_set_t all, others;
+    if (cpu < 0 || sched_getcpu() != cpu || sched_getaffinity(0, sizeof all, &all))
+        return;
+    others = all;
+    CPU_CLR(cpu, &others);
+    if (CPU_COUNT(&others) && !sched_setaffinity(0, sizeof others, &others))
+        sched_setaffinity(0, sizeof all, &all);
+}
+#else
+static inline int cpool_cpu(void) { return -1; }
+static inline void cpool_leave_cpu(int cpu) { (void)cpu; }
+#endif
+
 static inline void cpool_pause(void)
 {
 #if defined(__x86_64__) && defined(__GNUC__)
