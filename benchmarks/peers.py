@@ -25,7 +25,7 @@ from harness.timing import Effort
 DEFAULT_DTYPES = "float32,float16,bfloat16,float64,uint8"
 EXAMPLES = """\
 examples:
-  peers.py                                       the whole table, about ten minutes on two cores
+  peers.py                                       the whole table, a quarter of an hour on two cores
   peers.py --dtypes float32 --layouts first      one type and layout
   peers.py --rows windows,1080 --rounds 15       some rows, by class or part of the name, more carefully
   peers.py --simd avx2 --out results             an instruction set forced; JSON and Markdown saved
@@ -40,6 +40,7 @@ do), strided (pooling with kernel and stride). --rows takes sets, classes, and p
 
 # ---- what is printed and saved -----------------------------------------------------------------
 
+INEXACT = 1  # ULP: a peer that is further off is told of
 NUMBER = re.compile(r"[\d.]*( c|%)?|-")
 
 
@@ -134,10 +135,15 @@ def show(report: Report, lines: Sequence[Line], names: Sequence[str]) -> None:
     for line in lines:
         for name, reason in line.reasons.items():
             reasons.setdefault(f"{name}: {reason}", []).append(line.row.name)
-    note = "\n".join(
+    notes = [
         f"- {reason} ({'all rows' if len(rows) == len(lines) else some(rows)})" for reason, rows in reasons.items()
-    )
-    report.table(f"{first.dtype}, channels {first.layout}, {plural(first.threads)}", head, cells, note)
+    ]
+    for name in others:
+        errors = [(line.errors.get(name, 0.0), line.row.name) for line in lines if name in line.samples]
+        off, where = max(errors, default=(0.0, ""))
+        if off > INEXACT:
+            notes.append(f"- {name}: results off by up to {off:,.1f} ULP ({where})")
+    report.table(f"{first.dtype}, channels {first.layout}, {plural(first.threads)}", head, cells, "\n".join(notes))
 
 
 GROUPS = {"all": goals.ALL, "beyond L2": goals.BEYOND, "L2": ("L2",), "tiny": ("tiny",)}

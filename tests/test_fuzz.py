@@ -10,9 +10,23 @@ from hypothesis import strategies as st
 import cpool
 from cpool import cpu
 
-TYPES = (
-    "float16 bfloat16 float32 float64 int8 uint8 int16 uint16 int32 uint32 int64 uint64 bool complex64 complex128"
-).split()
+TYPES = [
+    "float16",
+    "bfloat16",
+    "float32",
+    "float64",
+    "int8",
+    "uint8",
+    "int16",
+    "uint16",
+    "int32",
+    "uint32",
+    "int64",
+    "uint64",
+    "bool",
+    "complex64",
+    "complex128",
+]
 
 
 @st.composite

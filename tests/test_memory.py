@@ -13,7 +13,22 @@ import cpool
 
 PAGE = mmap.PAGESIZE
 LIBC = ctypes.CDLL(None, use_errno=True)
-TYPES = ("float16 bfloat16 float32 float64 int8 uint8 int16 uint16 int32 uint32 int64 uint64 bool complex64").split()
+TYPES = [
+    "float16",
+    "bfloat16",
+    "float32",
+    "float64",
+    "int8",
+    "uint8",
+    "int16",
+    "uint16",
+    "int32",
+    "uint32",
+    "int64",
+    "uint64",
+    "bool",
+    "complex64",
+]
 SHAPES = [(1, 3, 7, 5), (2, 1, 9, 17), (1, 5, 3, 33), (1, 17, 4, 9), (1, 2, 2, 63), (1, 65, 3, 2), (1, 1, 1, 131)]
 
 

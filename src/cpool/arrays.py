@@ -19,6 +19,11 @@ _CPU = (1, 3)  # DLPack's kDLCPU and kDLCUDAHost: memory that the host reads
 NUMBERS = "bool, (u)int8 to (u)int64, float16, bfloat16, float32, float64, complex64 and complex128 can be averaged"
 
 
+FAMILIES = {np.dtype(t): "float" for t in ("f2", "f4", "f8")}
+FAMILIES |= {np.dtype(t): "integer" for t in ("?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "l", "L", "q", "Q")}
+FAMILIES |= {np.dtype(t): "complex" for t in ("c8", "c16")}
+
+
 def is_device_array(x: object) -> bool:
     """Whether x is a PyOpenCL array; found out without importing PyOpenCL."""
     return any(c.__module__.partition(".")[0] == "pyopencl" for c in type(x).__mro__)
@@ -79,13 +84,9 @@ def is_bfloat16(dtype: np.dtype[Any]) -> bool:
 
 def family(dtype: np.dtype[Any]) -> str | None:
     """`float`, `integer`, `complex`, or None for what can't be averaged."""
-    if is_bfloat16(dtype) or (dtype.kind == "f" and dtype.itemsize <= 8):
+    if is_bfloat16(dtype):
         return "float"
-    if dtype.kind in "biu":
-        return "integer"
-    if dtype.kind == "c" and dtype.itemsize <= 16:
-        return "complex"
-    return None
+    return FAMILIES.get(native(dtype))
 
 
 def check_type(argument: str, x: Array) -> None:

@@ -286,7 +286,7 @@ def adaptive_avg_pool(
 
     >>> import numpy as np, cpool
     >>> cpool.adaptive_avg_pool(np.arange(10.0), 7)
-    array([0.5, 1. , 3. , 4.5, 6. , 7.5, 8.5])
+    array([0.5, 1.5, 3. , 4.5, 6. , 7.5, 8.5])
     """
     return _run("adaptive_avg_pool", _ADAPTIVE[0], (output_size, axes), x, dtype, out, backend)
 
