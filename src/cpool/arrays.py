@@ -19,9 +19,8 @@ _CPU = (1, 3)  # DLPack's kDLCPU and kDLCUDAHost: memory that the host reads
 NUMBERS = "bool, (u)int8 to (u)int64, float16, bfloat16, float32, float64, complex64 and complex128 can be averaged"
 
 
-FAMILIES = {np.dtype(t): "float" for t in ("f2", "f4", "f8")}
-FAMILIES |= {np.dtype(t): "integer" for t in ("?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "l", "L", "q", "Q")}
-FAMILIES |= {np.dtype(t): "complex" for t in ("c8", "c16")}
+_LETTERS = {"float": "efd", "integer": "?bBhHiIlLqQ", "complex": "FD"}
+FAMILIES: dict[np.dtype[Any], str] = {np.dtype(c): name for name, codes in _LETTERS.items() for c in codes}
 
 
 def is_device_array(x: object) -> bool:
