@@ -298,14 +298,20 @@ def test_far_windows_of_an_axis_past_two_to_the_31(dtype, simd):
 
 
 def test_windows_past_two_to_the_31_elements(simd):
-    """One row of 64 KiB, again and again."""
-    row = np.resize(np.arange(251, dtype=np.uint8), 65_521)
-    rows = np.broadcast_to(row, (2**15 + 11, row.size))
+    """Rows that lie 64 elements apart and overlap: two megabytes make an array of two gigabytes."""
+    height, width = 2**15 + 11, 65_521
+    memory = np.resize(np.arange(251, dtype=np.uint8), 64 * (height - 1) + width)
+    rows = np.lib.stride_tricks.as_strided(memory, (height, width), (64, 1), writeable=False)
     assert rows.size > 2**31
-    assert cpool.adaptive_avg_pool(rows, 1).item() == np.float32(row.sum() / row.size)
-    narrow = cpool.windows(row.size, 3)
-    means = [row[a:b].astype(int).sum() / (b - a) for a, b in zip(narrow.starts, narrow.stops, strict=True)]
-    assert cpool.adaptive_avg_pool(rows, (1, 3), dtype=float).tolist() == [means]
+    before = np.concatenate([[0], np.cumsum(memory, dtype=np.int64)])
+    first = 64 * np.arange(height)
+    table = cpool.windows(width, 3)
+    pairs = list(zip(table.starts, table.stops, strict=True))
+    sums = [int((before[first + b] - before[first + a]).sum()) for a, b in pairs]
+    wanted = [s / (height * int(b - a)) for s, (a, b) in zip(sums, pairs, strict=True)]
+    assert cpool.adaptive_avg_pool(rows, (1, 3), dtype=float).tolist() == [wanted]
+    whole = int((before[first + width] - before[first]).sum())
+    assert cpool.adaptive_avg_pool(rows, 1, dtype=float).item() == whole / rows.size
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from libc.stdint cimport int64_t
 
+cimport numpy as cnp
+
 
 cdef extern from "simd/cpool_simd.h" nogil:
     ctypedef struct cpool_job:
@@ -75,6 +77,7 @@ cdef struct Team:
     int64_t partial
     int64_t next, arrived
     char *memory
+    double cost               # nanoseconds of the work on one thread
     int cpu                   # where the thread runs that started the region
 
 
@@ -93,6 +96,8 @@ cdef class Call:
     cdef readonly double cost  # nanoseconds on one thread: estimated, then measured
     cdef bint measured
 
+    cdef bint fits(self, cnp.ndarray out) noexcept
+    cdef int start(self, cnp.ndarray x, cnp.ndarray out, threads) except -1
     cdef int execute(self, const char *x, char *out, int threads) except -1
     cdef int execute_blocks(self, Team *team, int size) except -1
     cdef void total(self, Team *team, int64_t unit, int64_t blocks, bint first, bint last, int64_t at) noexcept nogil

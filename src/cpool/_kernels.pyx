@@ -59,12 +59,15 @@ cpool_watch_fork()
 cdef double TEAM_WARM = 2500     # work that two warm threads finish as fast as one
 cdef double TEAM_COLD = 150_000  # the same when the other thread sleeps
 cdef int64_t WARM = 2_000_000    # a worker spins this long after its last work
+cdef int64_t STALL = 1_500_000   # a region that takes so long, and thrice its work, waited for a processor
+cdef int64_t TRUCE = 50_000_000  # for so long, work below that is not split
 cdef double SLICE = 50e6         # work between two looks at Ctrl-C
 cdef double RELEASE = 5000       # work below which the GIL is kept
 
 cdef int64_t last_team = 0       # when a team of threads last ended
 cdef int64_t last_call = 0       # when a call last stayed alone though a team would have paid
 cdef int64_t lonely = 0          # how many such calls followed each other without a pause
+cdef int64_t crowded = 0         # until when small work is not split
 cdef bint force_team = False     # tests: split everything
 
 PATHS = {
@@ -177,7 +180,8 @@ cdef void work(Team *team) noexcept nogil:
 
 
 cdef void run_team(Team *team, int threads) noexcept nogil:
-    global last_team
+    global last_team, crowded
+    cdef int64_t begun = cpool_now()
     team.next = 0
     team.arrived = 0
     if threads <= 1:
@@ -187,6 +191,8 @@ cdef void run_team(Team *team, int threads) noexcept nogil:
     with parallel(num_threads=threads):
         work(team)
     last_team = cpool_now()
+    if last_team - begun > STALL and last_team - begun > 3 * team.cost:
+        crowded = last_team + TRUCE  # others use the processors: waiting for one took a time slice
 
 
 cdef void work_alone(Team *team) noexcept nogil:
@@ -213,6 +219,8 @@ cdef int team_size(double cost, int threads) noexcept nogil:
     if cost < TEAM_WARM:
         return 1
     now = cpool_now()
+    if now < crowded and cost < STALL:
+        return 1
     if now - last_team > WARM and cost < TEAM_COLD:
         # The others sleep. Waking them costs more than this call; a run of calls makes it worth it.
         since = now - last_call
@@ -340,6 +348,26 @@ cdef class Call:
             self.execute(<const char *> cnp.PyArray_DATA(x), <char *> cnp.PyArray_DATA(out), threads)
         return out
 
+    cdef bint fits(self, cnp.ndarray out) noexcept:
+        """Whether `out` lies in memory as a new result would."""
+        cdef int i
+        if out.ndim != self.out_ndim or not cnp.PyArray_ISWRITEABLE(out) or (
+                <object> cnp.PyArray_DESCR(out) is not self.out_dtype):
+            return False
+        for i in range(self.out_ndim):
+            if out.shape[i] != self.out_dims[i] or cnp.PyArray_STRIDES(out)[i] != self.out_strides[i]:
+                return False
+        return True
+
+    cdef int start(self, cnp.ndarray x, cnp.ndarray out, threads) except -1:
+        """Run; how many threads there may be is only asked when it matters."""
+        cdef int limit = 1
+        if self.c.units:
+            if self.cost >= TEAM_WARM or force_team:
+                limit = threads()
+            self.execute(<const char *> cnp.PyArray_DATA(x), <char *> cnp.PyArray_DATA(out), limit)
+        return 0
+
     cdef int execute(self, const char *x, char *out, int threads) except -1:
         cdef Team team
         cdef int size = team_size(self.cost, threads)
@@ -348,6 +376,7 @@ cdef class Call:
         team.x = x
         team.out = out
         team.unit = -1
+        team.cost = self.cost
         team.scratch = self.scratch
         if size == 1 and self.cost < RELEASE:
             team.memory = <char *> cpool_scratch_take(team.scratch)
@@ -451,24 +480,26 @@ def key_of(str operation, tuple args, cnp.ndarray x not None):
     return (operation, args, kinds_of(args), where, <object> cnp.PyArray_DESCR(x))
 
 
-def again(dict table, str operation, tuple args, x, threads):
-    """The result of a call that is in the table; None if it isn't."""
-    if type(x) is not cnp.ndarray:
+def again(dict table, str operation, tuple args, x, out, threads):
+    """The result of a call that is in the table, into `out` if it lies as a new result would; else None."""
+    if type(x) is not cnp.ndarray or (out is not None and type(out) is not cnp.ndarray):
         return None
     cdef Call call
+    cdef cnp.ndarray target
     try:
         call = table.get(key_of(operation, args, x))
     except TypeError:  # a list among the arguments
         return None
     if call is None:
         return None
-    cdef cnp.ndarray out = call.empty()
-    cdef int limit = 1
-    if call.c.units:
-        if call.cost >= TEAM_WARM or force_team:
-            limit = threads()
-        call.execute(<const char *> cnp.PyArray_DATA(<cnp.ndarray> x), <char *> cnp.PyArray_DATA(out), limit)
-    return out
+    if out is None:
+        target = call.empty()
+    else:
+        target = <cnp.ndarray> out
+        if not call.fits(target) or not apart(<cnp.ndarray> x, target):
+            return None
+    call.start(<cnp.ndarray> x, target, threads)
+    return target
 
 
 cdef class Prepared:
@@ -492,7 +523,7 @@ cdef class Prepared:
     def __call__(self, x, out):
         cdef cnp.ndarray source, target
         cdef Call call = self.call
-        cdef int i, limit = 1
+        cdef int i
         if type(x) is not cnp.ndarray:
             return None
         source = <cnp.ndarray> x
@@ -508,18 +539,9 @@ cdef class Prepared:
             if type(out) is not cnp.ndarray:
                 return None
             target = <cnp.ndarray> out
-            if target.ndim != self.ndim or not cnp.PyArray_ISWRITEABLE(target) or (
-                    <object> cnp.PyArray_DESCR(target) is not call.out_dtype):
+            if not call.fits(target) or not apart(source, target):
                 return None
-            for i in range(call.out_ndim):
-                if target.shape[i] != call.out_dims[i] or cnp.PyArray_STRIDES(target)[i] != call.out_strides[i]:
-                    return None
-            if not apart(source, target):
-                return None
-        if call.c.units:
-            if call.cost >= TEAM_WARM or force_team:
-                limit = self.threads()
-            call.execute(<const char *> cnp.PyArray_DATA(source), <char *> cnp.PyArray_DATA(target), limit)
+        call.start(source, target, self.threads)
         return target
 
 

@@ -168,7 +168,7 @@ def _make_plan(name: str, rule: Rule, args: tuple[Any, ...], x: Array, dtype: An
     for axis, table in zip(axes, tables, strict=True):
         out_shape[axis] = x.shape[axis] if table is None else table.count
     check_size(name, args[0] if args else x.shape, out_shape, out_dtype.itemsize)
-    check_divisor(tuple(t for t in tables if t is not None))
+    check_divisor(name, tuple(t for t in tables if t is not None))
     shape = tuple(out_shape)
     if out_like is not None:
         arrays.check_out(out_like, shape)
@@ -203,8 +203,8 @@ def _frozen(value: Any) -> Any:
 
 def _run(name: str, rule: Rule, args: tuple[Any, ...], x: Any, dtype: Any, out: Any, backend: Any) -> Any:
     """One call, whole: seen before, or planned now."""
-    if out is None and backend is None and dispatch.is_default():
-        result = _kernels.again(cpu.recent, name, (*args, dtype), x, cpu.get_num_threads)
+    if backend is None and dispatch.is_default():
+        result = _kernels.again(cpu.recent, name, (*args, dtype), x, out, cpu.get_num_threads)
         if result is not None:
             return result
     only = type(out) is PlanOnly

@@ -112,6 +112,17 @@ static inline double cpool_wide_quotient(cpool_wide value, double divisor)
 {
     int negative = (value.high < 0) != (divisor < 0);
     uint64_t d = (uint64_t)fabs(divisor), rest;
+    if (value.high == ((int64_t)value.low < 0 ? -1 : 0)) { /* 64 bits: one division */
+        uint64_t size = value.high < 0 ? ~value.low + 1 : value.low, whole = size / d;
+        rest = size % d;
+        double found = -1.0;
+        if (whole >> 54)
+            found = (double)(whole | (rest != 0));
+        else if (whole >> 20 && !(whole >> 53)) /* the fraction's own error is far below the last bit */
+            found = (double)whole + (double)rest / (double)d;
+        if (found >= 0.0)
+            return negative ? -found : found;
+    }
     cpool_wide q;
     cpool_wide_divide(value, d, &q, &rest);
     /* Bring the quotient to 62 bits and a sticky one: shift in more bits, or out. */
