@@ -168,7 +168,7 @@ def _make_plan(name: str, rule: Rule, args: tuple[Any, ...], x: Array, dtype: An
     for axis, table in zip(axes, tables, strict=True):
         out_shape[axis] = x.shape[axis] if table is None else table.count
     check_size(name, args[0] if args else x.shape, out_shape, out_dtype.itemsize)
-    check_divisor(name, tuple(t for t in tables if t is not None))
+    check_divisor("kernel_size" if name.startswith("avg") else "x", tuple(t for t in tables if t is not None))
     shape = tuple(out_shape)
     if out_like is not None:
         arrays.check_out(out_like, shape)

@@ -220,11 +220,11 @@ def divisor_rows(pooled: tuple[Pooled, ...], divisor: int | None) -> tuple[Int64
     return rows.astype(np.int64), (values[:, None] * inner[None, :]).astype(np.float64)
 
 
-def check_divisor(name: str, tables: tuple[Windows, ...]) -> None:
+def check_divisor(argument: str, tables: tuple[Windows, ...]) -> None:
     """Refuse windows that count more elements than a divisor can hold exactly."""
     most = product([int(t.counted.max()) for t in tables if t.count])
     if most >= MAX_DIVISOR:
-        bad_value(name, f"a window that counts {most} elements", "at most 2**53 - 1 can be averaged")
+        bad_value(argument, f"a window that counts {most} elements", "at most 2**53 - 1 can be averaged")
 
 
 Value = TypeVar("Value")
