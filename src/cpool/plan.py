@@ -5,7 +5,8 @@ The order of additions
 It belongs to the window, not to the kernel, and is written down here once; every kernel, tail,
 split and instruction set keeps it.
 
-1. The pooled axes are sorted by the size of their stride, the smallest last (the *inner* one).
+1. The pooled axes are sorted by the size of their stride, the smallest last (the *inner* one); zero counts as the
+   largest.
    A window is the list of its *rows*: one row for every combination of taps of the outer axes,
    the last of them fastest; a row holds the taps of the inner axis, its *columns*.
 2. A window of more than 65536 elements is cut into blocks: of as many whole rows as fit, or, where
@@ -161,6 +162,11 @@ def packed_strides(shape: tuple[int, ...], order: tuple[int, ...], itemsize: int
     return tuple(strides)
 
 
+def _distance(stride: int) -> int:
+    """How far apart elements lie. A stride of zero says nothing of where an axis lies: outermost it disturbs nobody."""
+    return abs(stride) or 2**63
+
+
 def simplify(kept: list[Kept], pooled: list[Pooled]) -> tuple[tuple[Kept, ...], tuple[Pooled, ...]]:
     """Sort both kinds of axes, turn windows of one element into kept axes, merge what is one in memory."""
     still: list[Pooled] = []
@@ -172,15 +178,14 @@ def simplify(kept: list[Kept], pooled: list[Pooled]) -> tuple[tuple[Kept, ...], 
             kept = [*kept, Kept(table.count, axis.x_stride * stride, axis.out_stride)]
         else:
             still.append(axis)
-    still.sort(key=lambda a: -abs(a.x_stride))
+    still.sort(key=lambda a: -_distance(a.x_stride))
     merged: list[Pooled] = []
     for axis in still:
         while merged and (joined := _join(merged[-1], axis)) is not None:
             merged.pop()
             axis = joined
         merged.append(axis)
-    # A stride of zero says nothing of where an axis lies; outermost it disturbs nobody.
-    lines = sorted((k for k in kept if k.length != 1), key=lambda k: -abs(k.x_stride) if k.x_stride else -(2**63))
+    lines = sorted((k for k in kept if k.length != 1), key=lambda k: -_distance(k.x_stride))
     tidy: list[Kept] = []
     for line in lines:
         if tidy:
