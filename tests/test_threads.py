@@ -184,7 +184,10 @@ cpool.adaptive_avg_pool(x, (4000, 2))
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     begun = time.monotonic()
-    _, errors = process.communicate(timeout=60)
+    try:
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert "KeyboardInterrupt" in errors
     assert time.monotonic() - begun < 10
 
