@@ -1,17 +1,20 @@
-# `make demo` and `make test` do all the set-up that they need, in .venv.
-PYTHON ?= python3
-VENV ?= .venv
+# `make demo` and `make test` do all the set-up they need, in .venv, and do it again only when something changed.
+# PYTHON=python3.12 takes that Python, in an environment of its own; CC=clang that compiler.
+VENV ?= .venv$(addprefix -,$(subst /,-,$(patsubst /%,%,$(PYTHON))))
 BIN = $(VENV)/bin
-SOURCES = setup.py pyproject.toml $(wildcard src/cpool/*.py src/cpool/*.pyi src/cpool/*.pyx src/cpool/*.pxd src/cpool/simd/*)
+PIP = $(BIN)/python -m pip install --quiet
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# whatever the extension is made of; Python files are used where they lie
+NATIVE = setup.py pyproject.toml $(wildcard tools/*.py src/cpool/*.pyx src/cpool/*.pxd src/cpool/simd/*)
 
-.PHONY: help demo test lint build bench clean
+.PHONY: help demo test lint format build bench clean FORCE
 help:
-	@echo "make demo    pool something, check it, and show speed and configuration"
-	@echo "make test    run the tests"
-	@echo "make lint    ruff, mypy and cython-lint"
+	@echo "make demo    pool something, check it, show speed and configuration"
+	@echo "make test    run the tests (PYTEST_ARGS='-k windows' some of them)"
+	@echo "make lint    ruff, cython-lint, mypy; make format mends what ruff can"
 	@echo "make build   source distribution and wheel, in dist/"
-	@echo "make bench   cpool against torch (if installed) and the memory's speed"
-	@echo "make clean   remove what was built"
+	@echo "make bench   compare with torch, where installed, and with the memory's speed"
+	@echo "make clean   remove all that was made, environments too"
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
@@ -22,8 +25,12 @@ test: $(VENV)/.installed
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	PATH="$(BIN):$$PATH" $(BIN)/cython-lint src/cpool
+	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint src/cpool
 	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 build: $(VENV)/.dev
 	$(BIN)/python -m build
@@ -32,17 +39,31 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/peers.py
 
 $(VENV)/.made:
-	@sh tools/prerequisites.sh "$(PYTHON)"
-	$(PYTHON) -m venv $(VENV)
+	@python=$$(sh tools/prerequisites.sh $(PYTHON)) && echo "$$python -m venv $(VENV)" && "$$python" -m venv $(VENV)
+	$(PIP) "pip>=23"
 	@touch $@
 
-$(VENV)/.installed: $(VENV)/.made $(SOURCES)
-	$(BIN)/python -m pip install --quiet ".[test]"
+# The build needs no network once this is there: what [build-system] of pyproject.toml requires, checked below.
+$(VENV)/.tools: $(VENV)/.made pyproject.toml
+	$(PIP) "setuptools>=77" "Cython>=3.1" "numpy>=2"
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet ".[dev]"
+# Another compiler or another switch is a change, too.
+$(VENV)/.switches: $(VENV)/.made FORCE
+	@echo "$$CC $$CFLAGS $$CPPFLAGS $$LDFLAGS $$CPOOL_OPENMP $$CPOOL_WERROR $$CPOOL_SANITIZE" >$@.now
+	@cmp -s $@.now $@ && rm $@.now || mv $@.now $@
+
+$(VENV)/.installed: $(VENV)/.tools $(VENV)/.switches $(NATIVE)
+	@echo "building cpool (a minute or two)"
+	$(PIP) --no-build-isolation --check-build-dependencies --editable ".[test]"
+	@touch $@
+
+# The extra of the package that is installed already.
+$(VENV)/.dev: $(VENV)/.installed pyproject.toml
+	$(PIP) "cpool[dev]"
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist src/cpool.egg-info src/cpool/_kernels.c src/cpool/_kernels*.so
+	rm -rf .venv .venv-* build dist src/*.egg-info src/cpool/_kernels*.so src/cpool/_kernels*.pyd
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests examples benchmarks tools -name __pycache__ -prune -exec rm -rf {} +

@@ -1,91 +1,68 @@
-"""What TOML cannot say: the extension, its flags, and whether there is OpenMP."""
+"""What TOML cannot say: the extension, its flags, and whether there is OpenMP.
+
+Switches, all by environment: CPOOL_OPENMP=0 builds without threads and =1 insists on them, CPOOL_WERROR=1 makes
+warnings errors, CPOOL_SANITIZE=address,undefined builds for gcc's and clang's sanitizers; CC names the compiler.
+"""
 
 import os
-import shlex
-import subprocess
 import sys
-import sysconfig
-import tempfile
 from pathlib import Path
 
 import numpy
-from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
-MSVC = sys.platform == "win32"
-PROBE = """
-#include <omp.h>
-#include <stdio.h>
-int main(void) {
-    int seen = 0;
-    #pragma omp parallel num_threads(3) reduction(+ : seen)
-    seen += 1;
-    printf("%d\\n", seen);
-    return 0;
-}
-"""
+sys.path.insert(0, str(Path(__file__).parent / "tools"))
+from openmp import openmp_flags
+
+SANITIZE = os.environ.get("CPOOL_SANITIZE")
+
+# For gcc and clang. No -march here: the instruction sets are target regions of simd/simd.c, chosen at run time.
+# Contraction to fused multiply-add would make the bits depend on the instruction set.
+UNIX = ["-O3", "-std=gnu11", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra"]
+MSVC = ["/O2", "/std:c11", "/fp:strict"]
 
 
-def compiler() -> list[str]:
-    """The C compiler that setuptools will use."""
-    return shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")[:1]
+class Build(build_ext):
+    """The flags for the compiler that was chosen. (setuptools' build_ext is Cython's, where Cython is installed.)"""
+
+    def finalize_options(self) -> None:
+        """Build afresh: what lies there may have been built with other switches or another compiler."""
+        super().finalize_options()
+        self.force = True
+
+    def build_extensions(self) -> None:
+        """Build with the flags that this compiler takes."""
+        [extension] = self.extensions
+        msvc = self.compiler.compiler_type == "msvc"
+        compile_flags, link_flags = openmp_flags(self.compiler, os.environ.get("CPOOL_OPENMP"))
+        extension.extra_compile_args = [*(MSVC if msvc else UNIX), *compile_flags]
+        extension.extra_link_args = link_flags
+        if not msvc:
+            extension.libraries = ["m"]
+        if os.environ.get("CPOOL_WERROR") == "1":
+            extension.extra_compile_args.append("/WX" if msvc else "-Werror")
+        if SANITIZE:
+            sanitize = [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=all"]
+            extension.extra_compile_args += [*sanitize, "-O1", "-g", "-fno-omit-frame-pointer"]
+            extension.extra_link_args += sanitize
+        super().build_extensions()
 
 
-def openmp_flags() -> list[str]:
-    """The flag for OpenMP, if a program built with it starts three threads here; else nothing."""
-    if os.environ.get("CPOOL_OPENMP") == "0":
-        print("cpool: built without OpenMP, as CPOOL_OPENMP=0 asks")
-        return []
-    if MSVC:
-        return ["/openmp"]
-    with tempfile.TemporaryDirectory() as folder:
-        source, program = Path(folder, "probe.c"), Path(folder, "probe")
-        source.write_text(PROBE)
-        command = [*compiler(), "-fopenmp", str(source), "-o", str(program)]
-        built = subprocess.run(command, capture_output=True, text=True)
-        if built.returncode == 0:
-            ran = subprocess.run([str(program)], capture_output=True, text=True)
-            if ran.stdout.strip() == "3":
-                return ["-fopenmp"]
-    print(
-        "cpool: no OpenMP found (the probe did not build and run): everything will run on one thread", file=sys.stderr
-    )
-    return []
-
-
-openmp = openmp_flags()
-if MSVC:
-    compile_flags, link_flags, libraries = ["/O2", "/fp:strict", "/std:c11", *openmp], [], []
-else:
-    compile_flags = ["-O3", "-std=gnu11", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra", *openmp]
-    link_flags, libraries = [*openmp], ["m"]
-    if os.environ.get("CPOOL_WERROR") == "1":
-        compile_flags.append("-Werror")
-    if sanitize := os.environ.get("CPOOL_SANITIZE"):
-        extra = [f"-fsanitize={sanitize}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g", "-O1"]
-        compile_flags += extra
-        link_flags += extra
-
-extension = Extension(
+kernels = Extension(
     "cpool._kernels",
     ["src/cpool/_kernels.pyx", "src/cpool/simd/simd.c", "src/cpool/simd/walk.c"],
-    depends=[str(p) for p in sorted(Path("src/cpool/simd").glob("*.h"))],
+    depends=sorted(str(path) for path in Path("src/cpool/simd").glob("*.h")),
     include_dirs=[numpy.get_include(), "src/cpool"],
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
-    extra_compile_args=compile_flags,
-    extra_link_args=link_flags,
-    libraries=libraries,
 )
+kernels.cython_c_in_temp = True  # the generated C is no source
+kernels.cython_directives = {
+    "language_level": 3,
+    "boundscheck": False,
+    "wraparound": False,
+    "cdivision": True,
+    "freethreading_compatible": True,
+}
 
-setup(
-    ext_modules=cythonize(
-        [extension],
-        compiler_directives={
-            "language_level": 3,
-            "boundscheck": False,
-            "wraparound": False,
-            "cdivision": True,
-            "freethreading_compatible": True,
-        },
-    )
-)
+setup(ext_modules=[kernels], cmdclass={"build_ext": Build})

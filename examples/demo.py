@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -19,14 +20,15 @@ def table(title: str, rows: list[tuple[str, ...]]) -> None:
         print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def median_time(call: object, rounds: int = 15) -> float:
-    """Seconds that a call takes, the median of some rounds."""
-    times = []
-    for _ in range(rounds):
-        begun = time.perf_counter()
-        call()  # type: ignore[operator]
-        times.append(time.perf_counter() - begun)
-    return float(np.median(times))
+def median_times(*calls: Callable[[], object], rounds: int = 15) -> list[float]:
+    """Seconds that each call takes: medians of rounds in which they take turns, for the machine may be busy."""
+    times = np.empty((rounds, len(calls)))
+    for turn in times:
+        for i, call in enumerate(calls):
+            begun = time.perf_counter()
+            call()
+            turn[i] = time.perf_counter() - begun
+    return np.median(times, axis=0).tolist()
 
 
 def main() -> int:
@@ -59,15 +61,14 @@ def main() -> int:
         [("start", *map(str, windows.starts)), ("stop", *map(str, windows.stops)), ("size", *map(str, windows.sizes))],
     )
 
-    rows = [("shape", "size", "cpool", "speed", "numpy.sum reads at")]
+    rows = [("shape", "size", "cpool", "reads at", "numpy.sum reads at, on one thread")]
     for shape, out in (((16, 256, 56, 56), 7), ((8, 512, 64, 64), 1), ((1, 64, 8, 9), (5, 7))):
         x = random.random(shape, dtype=np.float32)
         cpool.adaptive_avg_pool2d(x, out)
-        took = median_time(lambda x=x, out=out: cpool.adaptive_avg_pool2d(x, out))
-        read = median_time(lambda x=x: x.sum())
+        took, read = median_times(lambda x=x, out=out: cpool.adaptive_avg_pool2d(x, out), x.sum)
         speed, limit = (f"{x.nbytes / t / 1e9:.1f} GB/s" for t in (took, read))
         rows.append((str(shape), str(out), f"{took * 1e6:.1f} us", speed, limit))
-    table("Speed", rows)
+    table(f"Speed, on {cpool.get_num_threads()} threads", rows)
 
     print("\nConfiguration")
     cpool.show_config()

@@ -1,102 +1,341 @@
-"""Kernels never read or write outside their arrays."""
+"""Promises 4 and 6: kernels read and write their arrays and nothing else, and keep no copies.
+
+Arrays lie between pages that nobody may touch, on pages that nobody may write: one byte too far, or
+one byte written to an input, ends the process.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import math
 import mmap
+import signal
+import sys
 
-import helpers
 import numpy as np
 import pytest
+from helpers import DTYPES, FLOATS, LAYOUTS, ROOT, assert_same_bits, call, check, place, python, run_python, sample
 
 import cpool
+from cpool import cpu
+
+if not hasattr(ctypes.CDLL(None), "mprotect"):
+    pytest.skip("no mprotect on this system", allow_module_level=True)
 
 PAGE = mmap.PAGESIZE
 LIBC = ctypes.CDLL(None, use_errno=True)
-TYPES = [
-    "float16",
-    "bfloat16",
-    "float32",
-    "float64",
-    "int8",
-    "uint8",
-    "int16",
-    "uint16",
-    "int32",
-    "uint32",
-    "int64",
-    "uint64",
-    "bool",
-    "complex64",
-]
-SHAPES = [(1, 3, 7, 5), (2, 1, 9, 17), (1, 5, 3, 33), (1, 17, 4, 9), (1, 2, 2, 63), (1, 65, 3, 2), (1, 1, 1, 131)]
+NONE, READ, WRITE = 0, 1, 3
 
 
-class Guarded:
-    """Memory between two pages that nobody may touch."""
+def protect(address: int, size: int, how: int) -> None:
+    if LIBC.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(size), how):
+        raise OSError(ctypes.get_errno(), "mprotect")
 
-    def __init__(self, size: int) -> None:
+
+class Rows:
+    """Runs of `size` bytes, each on pages of its own that begin or end, to the byte, at a forbidden page."""
+
+    def __init__(self, rows: int, size: int, at_end: bool) -> None:
         self.room = -(-max(size, 1) // PAGE) * PAGE
-        self.map = mmap.mmap(-1, self.room + 2 * PAGE)
-        self.start = ctypes.addressof(ctypes.c_char.from_buffer(self.map))
-        for at in (0, PAGE + self.room):
-            if LIBC.mprotect(ctypes.c_void_p(self.start + at), PAGE, 0):
-                raise OSError(ctypes.get_errno(), "mprotect")
+        self.stride = self.room + PAGE
+        self.rows = rows
+        self.map = mmap.mmap(-1, PAGE + rows * self.stride)
+        self.base = ctypes.addressof(ctypes.c_char.from_buffer(self.map))
+        self.first = PAGE + (self.room - size if at_end else 0)
+        protect(self.base, PAGE, NONE)
+        for row in range(rows):
+            protect(self.base + PAGE + row * self.stride + self.room, PAGE, NONE)
 
-    def array(self, x: np.ndarray, at_end: bool) -> np.ndarray:
-        """A copy of x that begins or ends exactly at a guard."""
-        offset = PAGE + (self.room - x.nbytes if at_end else 0)
-        placed = np.frombuffer(self.map, np.uint8, x.nbytes, offset).view(x.dtype).reshape(x.shape)
-        placed[...] = x
-        return placed
+    def freeze(self) -> None:
+        """From here on a write to any row ends the process."""
+        for row in range(self.rows):
+            protect(self.base + PAGE + row * self.stride, self.room, READ)
+
+    def array(self, shape: tuple[int, ...], dtype: np.dtype, strides: tuple[int, ...], offset: int = 0) -> np.ndarray:
+        return np.ndarray(shape, dtype, self.map, self.first + offset, strides)
+
+
+def guarded(x: np.ndarray, *, run: int, at_end: bool, freeze: bool = True) -> np.ndarray:
+    """A copy of x whose last `run` axes are contiguous, each such run between forbidden pages."""
+    split = x.ndim - run
+    size = math.prod(x.shape[split:]) * x.itemsize
+    rows = Rows(math.prod(x.shape[:split]), size, at_end)
+    strides = np.empty(x.shape, x.dtype).strides[split:]
+    step = rows.stride
+    for n in reversed(x.shape[:split]):
+        strides = (step, *strides)
+        step *= n
+    placed = rows.array(x.shape, x.dtype, strides)
+    placed[...] = x
+    if freeze:
+        rows.freeze()
+    return placed
+
+
+def guarded_view(x: np.ndarray, steps: tuple[int, ...], *, at_end: bool) -> np.ndarray:
+    """A copy of x with `steps[a]` elements' room along each axis (negative: flipped); its outermost
+    elements touch the forbidden pages, and what lies beyond them is not there."""
+    dense = [1] * x.ndim
+    for a in reversed(range(x.ndim - 1)):
+        dense[a] = dense[a + 1] * x.shape[a + 1] * abs(steps[a + 1])
+    strides = tuple(d * s * x.itemsize for d, s in zip(dense, steps, strict=True))
+    reach = [(n - 1) * s for n, s in zip(x.shape, strides, strict=True)]
+    low, high = sum(min(r, 0) for r in reach), sum(max(r, 0) for r in reach) + x.itemsize
+    rows = Rows(1, high - low, at_end)
+    placed = rows.array(x.shape, x.dtype, strides, -low)
+    placed[...] = x
+    rows.freeze()
+    return placed
+
+
+SHAPES = [
+    ((1, 3, 7, 5), [(2, 3), (5, 4)]),
+    ((2, 1, 9, 17), [(7, 5), 1]),
+    ((1, 5, 3, 33), [(2, 32), (1, 7)]),
+    ((1, 17, 4, 9), [(3, 2), 1]),
+    ((1, 2, 2, 63), [(1, 5), (2, 9)]),
+    ((1, 65, 3, 2), [(2, 1), 1]),
+    ((1, 1, 1, 131), [(1, 33), 1]),
+    ((2, 3, 8, 16), [(4, 8), (None, 4), None]),
+]
+
+
+def pool_into_guards(x: np.ndarray, size: object, expected: np.ndarray, at_end: bool, **options: object) -> None:
+    """The call with an `out` that is guarded, too."""
+    out = guarded(np.zeros_like(expected), run=1, at_end=at_end, freeze=False)
+    assert cpool.adaptive_avg_pool2d(x, size, out=out, **options) is out
+    assert_same_bits(out, expected)
+    whole = guarded(np.zeros_like(expected), run=out.ndim, at_end=at_end, freeze=False)
+    cpool.adaptive_avg_pool2d(x, size, out=whole, **options)
+    assert_same_bits(whole, expected)
 
 
 @pytest.mark.parametrize("at_end", [True, False], ids=["end", "start"])
-@pytest.mark.parametrize("dtype", TYPES)
-def test_guard_pages(dtype, at_end, simd):
-    for shape in SHAPES:
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_whole_arrays_between_guards(dtype, at_end, simd):
+    for shape, sizes in SHAPES:
         for last in (False, True):
-            stored = (shape[0], *shape[2:], shape[1]) if last else shape
-            x = helpers.sample(dtype, stored)
-            guard = Guarded(x.nbytes)
-            placed = guard.array(x, at_end)
-            options = {"data_format": "channels_last"} if last else {}
-            for size in ((2, 5), (None, 3), (1, 1), None):
-                wanted = cpool.adaptive_avg_pool2d(x, size, **options)
-                room = Guarded(wanted.nbytes)
-                out = room.array(np.zeros_like(wanted), at_end)
-                cpool.adaptive_avg_pool2d(placed, size, out=out, **options)
-                helpers.assert_same_bits(out, wanted)
-            for view in (placed[..., ::-1], placed[:, :, ::2], placed[..., 1:], placed[:, ::-1, 1:]):
-                if all(view.shape):
-                    cpool.adaptive_avg_pool(view, 1)
-            np.testing.assert_array_equal(placed.view(np.uint8), x.view(np.uint8), "the input was written")
+            x = sample(dtype, shape)
+            x = np.moveaxis(x, 1, -1).copy() if last else x
+            options = {"data_format": "channels_last" if last else "channels_first"}
+            placed = guarded(x, run=x.ndim, at_end=at_end)
+            for size in sizes:
+                expected = cpool.adaptive_avg_pool2d(x, size, **options)
+                assert_same_bits(cpool.adaptive_avg_pool2d(placed, size, **options), expected)
+                pool_into_guards(placed, size, expected, at_end, **options)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8", "int32"])
-def test_neighbours_of_out_stay(dtype, simd):
-    x = helpers.sample(dtype, (3, 5, 11, 13))
-    for size in ((7, 5), (3, 13), 1):
-        wanted = cpool.adaptive_avg_pool2d(x, size)
-        for step in (1, 2):
-            room = np.full((*wanted.shape[:-1], step * wanted.shape[-1] + 9), 77, wanted.dtype)
-            out = room[..., 4 : 4 + step * wanted.shape[-1] : step]
-            cpool.adaptive_avg_pool2d(x, size, out=out)
-            np.testing.assert_array_equal(out, wanted)
-            out[...] = 77
-            assert (room == 77).all()
+@pytest.mark.parametrize("at_end", [True, False], ids=["end", "start"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_row_between_guards(dtype, at_end, simd):
+    """Not even the middle of an array is read where there is no element."""
+    for shape, sizes in SHAPES:
+        for last, run in ((False, 1), (False, 2), (True, 1), (True, 2)):
+            x = sample(dtype, shape)
+            x = np.moveaxis(x, 1, -1).copy() if last else x
+            options = {"data_format": "channels_last" if last else "channels_first"}
+            placed = guarded(x, run=run, at_end=at_end)
+            for size in sizes:
+                result = check("adaptive_avg_pool2d", placed, size, compare_reference=False, **options)
+                out = guarded(np.zeros_like(result), run=1, at_end=at_end, freeze=False)
+                assert_same_bits(cpool.adaptive_avg_pool2d(placed, size, out=out, **options), result)
 
 
-def test_read_only_and_misaligned_arrays(simd):
-    x = helpers.sample("float32", (2, 3, 10, 9))
-    wanted = cpool.adaptive_avg_pool2d(x, (7, 5))
-    x.setflags(write=False)
-    helpers.assert_same_bits(cpool.adaptive_avg_pool2d(x, (7, 5)), wanted)
-    raw = np.zeros(x.nbytes + 1, np.uint8)
-    crooked = raw[1:].view(np.float32).reshape(x.shape)
-    crooked[...] = x
-    helpers.assert_same_bits(cpool.adaptive_avg_pool2d(crooked, (7, 5)), wanted)
-    room = np.zeros(wanted.nbytes + 1, np.uint8)
-    out = room[1:].view(np.float32).reshape(wanted.shape)
-    cpool.adaptive_avg_pool2d(x, (7, 5), out=out)
-    np.testing.assert_array_equal(out, wanted)
+@pytest.mark.parametrize("at_end", [True, False], ids=["end", "start"])
+@pytest.mark.parametrize("dtype", [*FLOATS, "uint8", "int16", "int32", "int64", "complex64"])
+def test_views_between_guards(dtype, at_end, simd):
+    for shape, sizes in SHAPES:
+        x = sample(dtype, shape)
+        for steps in ((1, 1, 1, 2), (1, 1, 1, -1), (1, 2, -1, 1), (-1, 1, 3, 3), (1, 1, 2, 17), (1, -2, 1, -3)):
+            placed = guarded_view(x, steps, at_end=at_end)
+            other_order = placed.transpose(0, 2, 3, 1)
+            for size in sizes:
+                check("adaptive_avg_pool2d", placed, size, compare_reference=False)
+                cpool.adaptive_avg_pool2d(other_order, 1, data_format="channels_last")
+                cpool.adaptive_avg_pool(placed, 1, axes=(0, 1))
+                cpool.adaptive_avg_pool(placed, 1)
+
+
+STRIDED = [
+    (3, {"stride": 2, "padding": 1, "ceil_mode": True}),
+    (2, {"stride": 1, "padding": (0, 1), "dilation": (1, 2)}),
+    ((3, 2), {"stride": (1, 3)}),
+    (2, {"stride": 2, "padding": "same_lower"}),
+    (1, {"stride": 3}),
+]
+
+
+@pytest.mark.parametrize("at_end", [True, False], ids=["end", "start"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "uint8", "int64"])
+def test_strided_windows_between_guards(dtype, at_end, simd):
+    for shape in ((2, 3, 7, 11), (1, 17, 5, 33), (1, 1, 9, 131)):
+        x = sample(dtype, shape)
+        for size, options in STRIDED:
+            expected = cpool.avg_pool2d(x, size, **options)
+            for run in (4, 1):
+                placed = guarded(x, run=run, at_end=at_end)
+                out = guarded(np.zeros_like(expected), run=1, at_end=at_end, freeze=False)
+                assert_same_bits(cpool.avg_pool2d(placed, size, out=out, **options), expected)
+            last = guarded(np.moveaxis(x, 1, -1), run=1, at_end=at_end)
+            cpool.avg_pool2d(last, size, data_format="channels_last", **options)
+
+
+@pytest.mark.parametrize("at_end", [True, False], ids=["end", "start"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "uint8", "int32", "uint64"])
+def test_long_windows_between_guards(dtype, at_end, engine):
+    for operation, shape, size in (
+        ("adaptive_avg_pool1d", (1, 70_001), 1),
+        ("adaptive_avg_pool1d", (2, 3001), (2,)),
+        ("adaptive_avg_pool2d", (1, 257, 259), 1),
+        ("adaptive_avg_pool2d", (3, 37, 131), (2, 1)),
+        ("adaptive_avg_pool2d", (65, 67, 3), (7, 2)),
+    ):
+        x = sample(dtype, shape)
+        assert_same_bits(call(operation, guarded(x, run=x.ndim, at_end=at_end), size), call(operation, x, size))
+        if len(shape) == 3:
+            call(operation, guarded(x, run=1, at_end=at_end), size)
+            call(operation, guarded(x, run=2, at_end=at_end), size, data_format="channels_last")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8", "int64", "complex64"])
+def test_what_lies_around_out_stays(dtype, engine):
+    for layout in ("contiguous", "channels_last", "sparse"):
+        x = place(sample(dtype, (3, 5, 11, 13)), layout)
+        for size in ((7, 5), (3, 13), 1, (11, None)):
+            expected = cpool.adaptive_avg_pool2d(x, size)
+            n, c, h, w = expected.shape
+            for step, axis in ((1, 3), (2, 3), (2, 2), (3, 1)):
+                room = np.full((n + 2, c * 3 + 2, h * 2 + 2, w * 2 + 9), 77, expected.dtype)
+                cut = [slice(1, 1 + n), slice(1, 1 + c), slice(1, 1 + h), slice(4, 4 + w)]
+                cut[axis] = slice(1, 1 + step * expected.shape[axis], step)
+                out = room[tuple(cut)]
+                cpool.adaptive_avg_pool2d(x, size, out=out)
+                np.testing.assert_array_equal(out, expected)
+                out[...] = 77
+                assert (room == 77).all(), "something beside out was written"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_inputs_stay_as_they_are_and_may_be_read_only(layout, engine):
+    for dtype in ("float32", "float64", "uint8", "float16", ">f4"):
+        x = place(sample(np.dtype(dtype), (2, 3, 10, 9)), layout)
+        before = x.tobytes()
+        expected = cpool.adaptive_avg_pool2d(x, (7, 5))
+        x.flags.writeable = False
+        assert_same_bits(cpool.adaptive_avg_pool2d(x, (7, 5)), expected)
+        out = np.empty_like(expected)
+        cpool.adaptive_avg_pool2d(x, (7, 5), out=out)
+        assert x.tobytes() == before
+
+
+# ---- how much memory a call takes ------------------------------------------------------------------------
+
+PEAK = """
+import resource
+import numpy as np, cpool
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+x = {make}
+assert x.nbytes > 60 * 2**20
+with cpool.threads(2):
+    cpool.adaptive_avg_pool2d(x[:, :1], 7)  # threads and their stacks
+    before = peak()
+    for size in ((7, 5), (1, 500), 1, (500, 1)):
+        cpool.adaptive_avg_pool2d(x, size)
+    cpool.avg_pool2d(x, 9, 8, 4)
+    cpool.adaptive_avg_pool(x, 1)
+print((peak() - before) / 2**20)
+"""
+
+BIG = {
+    "contiguous": "np.ones((4, 4, 1023, 1021), np.float32)",
+    "last": "np.ones((4, 1023, 1021, 4), np.float32).transpose(0, 3, 1, 2)",
+    "every other column": "np.ones((4, 4, 1023, 2042), np.float32)[..., ::2]",
+    "reversed": "np.ones((4, 4, 1023, 1021), np.float32)[:, ::-1, ::-1, ::-1]",
+    "transposed": "np.ones((4, 4, 1021, 1023), np.float32).transpose(1, 0, 3, 2)",
+    "batch innermost": "np.ones((4, 1023, 1021, 4), np.float32).transpose(3, 0, 1, 2)",
+    "other byte order": "np.ones((4, 4, 1023, 1021), '>f4')",
+    "half": "np.ones((8, 4, 1023, 1021), np.float16)",
+    "double": "np.ones((2, 4, 1023, 1021), np.float64)",
+    "bytes": "np.ones((8, 8, 1023, 1021), np.uint8)",
+    "complex": "np.ones((2, 4, 1023, 1021), np.complex64)",
+}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts resident pages as Linux does")
+@pytest.mark.parametrize("make", BIG)
+def test_a_call_takes_little_memory(make):
+    """A hidden copy of the input, or of it in float64, would take more than 60 MiB."""
+    grown = float(run_python(PEAK.format(make=BIG[make])))
+    assert grown < 12, f"{grown:.0f} MiB"
+
+
+def test_calls_leave_nothing_behind():
+    run_python(
+        """
+import gc, resource, sys
+import numpy as np, cpool
+x = np.ones((2, 3, 30, 31), np.float32)
+big = np.ones((2, 30, 300, 310), np.float32)
+out = np.empty((2, 3, 7, 5), np.float32)
+prepared = cpool.prepare("adaptive_avg_pool2d", x, (7, 5))
+def work(times):
+    for i in range(times):
+        cpool.adaptive_avg_pool2d(x, (7, 5))
+        cpool.adaptive_avg_pool2d(x, (7, 5), out=out)
+        cpool.avg_pool2d(x[:, :, 1:], 3, 2, 1)
+        prepared(x)
+        prepared(x, out=out)
+        try:
+            cpool.adaptive_avg_pool2d(x, -1)
+        except ValueError:
+            pass
+        if i % 50 == 0:
+            cpool.global_avg_pool(big)
+            cpool.adaptive_avg_pool2d(big, (7, 5))
+def counts():
+    gc.collect()
+    return [sys.getrefcount(o) for o in (x, out, x.dtype, np.dtype(np.float32), big, prepared)]
+work(300)
+before, size = counts(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+work(2000)
+after = counts()
+assert max(abs(a - b) for a, b in zip(before, after)) < 20, (before, after)
+grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - size
+assert grown < 4096, f"{grown} KiB"
+"""
+    )
+
+
+def test_a_guard_guards():
+    """The guards of this file must kill: else nothing above means anything."""
+    code = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+import numpy as np
+from test_memory import guarded
+x = guarded(np.ones((2, 3)), run=1, at_end={{at_end}}, freeze={{freeze}})
+assert (x == 1).all()
+print("placed", flush=True)
+{{touch}}
+"""
+    further = "np.lib.stride_tricks.as_strided(x[0], (4,)).sum()"
+    for at_end, freeze, touch, dies in (
+        (True, True, further, True),
+        (True, False, "x[0, 0] = 3", False),
+        (True, True, "x[0, 0] = 3", True),
+        (False, True, "np.lib.stride_tricks.as_strided(x[1, ::-1], (4,)).sum()", True),
+    ):
+        done = python(code.format(at_end=at_end, freeze=freeze, touch=touch))
+        assert "placed" in done.stdout, done.stderr
+        assert done.returncode == (-signal.SIGSEGV if dies else 0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
+def test_threads_share_no_scratch(dtype):
+    """The rows of one plane on three threads, in guarded memory, again and again."""
+    x = guarded(sample(dtype, (2, 5, 33, 65)), run=1, at_end=True)
+    expected = cpool.adaptive_avg_pool2d(x, (7, 33))
+    with cpool.threads(3), cpu.force_split():
+        for _ in range(200):
+            assert_same_bits(cpool.adaptive_avg_pool2d(x, (7, 33)), expected)
