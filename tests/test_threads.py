@@ -258,9 +258,8 @@ def test_many_python_threads_at_once():
                 if cpool.adaptive_avg_pool2d(x, size, data_format=data_format).tobytes() != result.tobytes():
                     wrong.append(f"{x.shape} to {size}")
                 if i % 15 == number:
-                    for again in (prepared(large), cpool.adaptive_avg_pool2d(large, 6)):
-                        if again.tobytes() != expected.tobytes():
-                            wrong.append("the large one")
+                    both = prepared(large), cpool.adaptive_avg_pool2d(large, 6)
+                    wrong.extend("the large one" for again in both if again.tobytes() != expected.tobytes())
 
     workers = [threading.Thread(target=work, args=(n,)) for n in range(8)]
     with cpu.force_split():

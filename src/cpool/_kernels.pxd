@@ -12,9 +12,11 @@ cdef extern from "simd/cpool_simd.h" nogil:
         int64_t outputs, c, step
         const int64_t *start
         const int64_t *count
+        int64_t vectors
         int64_t uniform
         const int64_t *perm
         const int64_t *perm_at
+        int thin
     ctypedef struct cpool_isa:
         const char *name
         void (*read)(const char *data, int64_t bytes) noexcept nogil

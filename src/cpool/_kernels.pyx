@@ -301,9 +301,10 @@ cdef class Call:
             tile.column, tile.columns = spec["column"], spec["columns"]
             tile.fold.outputs, tile.fold.c, tile.fold.step = tile.last - tile.first, self.c.channels, self.c.inner.step
             tile.fold.start, tile.fold.count = ints(spec["start"]), ints(spec["count"])
-            tile.fold.uniform = spec["uniform"]
+            tile.fold.vectors, tile.fold.uniform = spec["vectors"], spec["uniform"]
             if spec["perm"] is not None:
                 tile.fold.perm, tile.fold.perm_at = ints(spec["perm"]), ints(spec["perm_at"])
+                tile.fold.thin = tile.columns <= 16 and bool((spec["perm_at"] >= 0).all())
 
     def __dealloc__(self):
         free(self.tiles)

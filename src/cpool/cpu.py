@@ -286,15 +286,17 @@ def _tiles(inner: dict[str, Any], channels: int) -> list[dict[str, Any]]:
         sizes = np.ascontiguousarray(count[first:last])
         stride = int(begin[1] - begin[0]) if last - first > 1 else 0
         same = bool((sizes == sizes[0]).all()) and bool((np.diff(begin) == stride).all())
-        perm, perm_at = (None, None) if channels > 1 or step > 1 else _permutations(begin, sizes)
+        columns = int(most_so_far[last - 1]) - column
+        perm, perm_at = (None, None) if channels > 1 or step > 1 else _permutations(begin, sizes, columns)
         tiles.append(
             {
                 "first": first,
                 "last": last,
                 "column": column,
-                "columns": int(most_so_far[last - 1]) - column,
-                "start": begin,
-                "count": sizes,
+                "columns": columns,
+                "start": np.pad(begin, (0, -len(begin) % 8)),
+                "count": np.pad(sizes, (0, -len(begin) % 8)),
+                "vectors": -(-int(sizes.max()) // 8),
                 "uniform": stride if same else 0,
                 "perm": perm,
                 "perm_at": perm_at,
@@ -304,19 +306,19 @@ def _tiles(inner: dict[str, Any], channels: int) -> list[dict[str, Any]]:
     return tiles
 
 
-def _permutations(start: Int64s, count: Int64s) -> tuple[Int64s | None, Int64s | None]:
-    """For each 8 windows that lie in 16 columns: the base, the terms, and term t of each window."""
+def _permutations(start: Int64s, count: Int64s, columns: int) -> tuple[Int64s | None, Int64s | None]:
+    """For each 8 windows that lie in 16 columns: the base, the terms, and term t of each window (signed if there)."""
     entries: list[Array] = []
     at = np.full((len(start) + 7) // 8, -1, np.int64)
     length = 0
     for g in range(len(at)):
         s, n = start[8 * g : 8 * g + 8], count[8 * g : 8 * g + 8]
-        base, terms = int(s[0]), int(n.max())
-        if int((s + n).max()) - base > 16 or terms > 8:
+        base, terms = 0 if columns <= 16 else int(s[0]), int(n.max())
+        if int((s + n).max()) - base > 16 or int(s.min()) < base or terms > 8:
             continue
-        index = np.full((terms, 8), -1, np.int64)
+        index = np.zeros((terms, 8), np.int64)
         t = np.arange(terms)[:, None]
-        index[:, : len(s)] = np.where(t < n[None, :], s[None, :] - base + t, -1)
+        index[:, : len(s)] = np.where(t < n[None, :], (s[None, :] - base + t) | np.int64(-(2**63)), 0)
         at[g] = length
         entries.append(np.concatenate([[base, terms], index.reshape(-1)]))
         length += len(entries[-1])

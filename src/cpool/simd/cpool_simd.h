@@ -35,7 +35,7 @@ typedef struct {
     const char *base;
     const int64_t *off;
     int64_t rows, run, run_step;
-    int64_t n;     /* elements of a row; in `lanes`, the width of the window */
+    int64_t n;     /* elements of a row; in `lanes`, the width of the window, of which there are `run`, run_step apart */
     double *acc;   /* OUT: n accumulators (two planes, `plane` apart, where the kind needs them) */
     int64_t plane;
     int add;       /* add to what acc holds, instead of starting from zero */
@@ -44,10 +44,12 @@ typedef struct {
 /* Windows of one line: output i adds count[i] columns from start[i], `step` apart, c channels each. */
 typedef struct {
     int64_t outputs, c, step;
-    const int64_t *start, *count;
+    const int64_t *start, *count; /* filled up to a multiple of 8 with windows of nothing */
+    int64_t vectors;         /* of 8 columns that the widest window needs */
     int64_t uniform;         /* the stride if all windows have one size and one stride, else 0 */
-    const int64_t *perm;     /* per 8 outputs: base, terms, then terms x 8 indices; or NULL */
+    const int64_t *perm;     /* per 8 outputs: base, terms, then terms x 8 indices with their sign set; or NULL */
     const int64_t *perm_at;  /* where the entry of each 8 outputs begins in perm */
+    int thin;                /* at most 16 columns, and all windows in perm */
 } cpool_fold;
 
 /* One row of results: n sums divided by `divisor` (one for all if `broadcast`). */
@@ -64,6 +66,10 @@ typedef struct {
 typedef void (*cpool_lines_fn)(const cpool_job *jobs, int64_t count, int64_t shift);
 typedef void (*cpool_fold_fn)(const cpool_job *lines, int64_t count, const cpool_fold *fold,
                               double *sums, int64_t stride, int64_t plane);
+typedef void (*cpool_direct_fn)(const cpool_job *lines, int64_t count, const cpool_fold *fold, double *sums,
+                                int64_t stride);
+typedef void (*cpool_thin_fn)(const cpool_job *lines, int64_t count, int64_t shift, const cpool_fold *fold,
+                              double *sums, int64_t stride);
 typedef void (*cpool_lanes_fn)(const cpool_job *windows, int64_t count, double *sums, int64_t plane);
 typedef void (*cpool_finish_fn)(const cpool_result *rows, int64_t count, int64_t shift);
 
@@ -72,6 +78,8 @@ typedef struct {
     const char *name;
     cpool_lines_fn lines[CPOOL_TYPES];
     cpool_fold_fn fold[CPOOL_TYPES];
+    cpool_direct_fn direct[CPOOL_TYPES]; /* lines and fold in one, for lines of one row; or NULL */
+    cpool_thin_fn thin[CPOOL_TYPES];     /* the same for lines of few columns; or NULL */
     cpool_lanes_fn lanes[CPOOL_TYPES];
     cpool_finish_fn finish[4][CPOOL_TYPES]; /* by kind of sum and type of result */
     void (*copy[9])(char *to, const char *from, int64_t n); /* by size: floats, a negative zero made positive */

@@ -110,61 +110,47 @@ FOLD_SLIDING(J, vq, int64_t, J)
 FOLD_SLIDING(K, vw, int64_t, K)
 #undef FOLD_SLIDING
 
-/* One window of up to 32 neighbouring columns as eight lanes. */
-static inline vf FN(f_window)(const double *p, int64_t n)
+/* One window of up to 8, 16 or 32 neighbouring columns as eight lanes. */
+static inline vf FN(f_window8)(const double *p, int64_t n) { return FN(f_ldn)(p, (int)n); }
+static inline vf FN(f_window16)(const double *p, int64_t n)
 {
-    if (n <= 8)
-        return FN(f_ldn)(p, (int)n);
-    vf a = FN(f_ld)(p);
+    return FN(f_add)(FN(f_ldn)(p, n < 8 ? (int)n : 8), FN(f_ldn)(p + 8, n < 8 ? 0 : (int)n - 8));
+}
+static inline vf FN(f_window32)(const double *p, int64_t n)
+{
     if (n <= 16)
-        return FN(f_add)(a, FN(f_ldn)(p + 8, (int)n - 8));
-    vf b = FN(f_ld)(p + 8);
-    if (n <= 24)
-        return FN(f_add)(FN(f_add)(a, FN(f_ldn)(p + 16, (int)n - 16)), b);
-    a = FN(f_add)(a, FN(f_ld)(p + 16));
-    return FN(f_add)(a, FN(f_add)(b, FN(f_ldn)(p + 24, (int)n - 24)));
+        return FN(f_window16)(p, n);
+    vf a = FN(f_ld)(p), b = FN(f_ld)(p + 8);
+    a = FN(f_add)(a, FN(f_ldn)(p + 16, n < 24 ? (int)n - 16 : 8));
+    return n <= 24 ? FN(f_add)(a, b) : FN(f_add)(a, FN(f_add)(b, FN(f_ldn)(p + 24, (int)n - 24)));
 }
 
-/* Windows anywhere: each one a vector, eight vectors folded together. */
+/* Windows anywhere: eight picked out of sixteen neighbours, or each one a vector, eight vectors folded together. */
 static inline __attribute__((always_inline)) void FN(F_anywhere)(const double *line, const cpool_fold *f, double *sums)
 {
     for (int64_t i = 0; i < f->outputs; i += 8) {
-        vf v[8];
 #if HAS_PERM
         if (f->perm && f->perm_at[i / 8] >= 0) {
             const int64_t *entry = f->perm + f->perm_at[i / 8];
             const double *p = line + entry[0];
-            int64_t terms = entry[1];
-            entry += 2;
-            vf sum;
-            if (terms <= 2) {
-                sum = FN(f_pick)(p, entry);
-                if (terms == 2)
-                    sum = FN(f_add)(sum, FN(f_pick)(p, entry + 8));
-            } else if (terms <= 4) {
-                sum = FN(f_add)(FN(f_pick)(p, entry), FN(f_pick)(p, entry + 16));
-                vf odd = FN(f_pick)(p, entry + 8);
-                if (terms == 4)
-                    odd = FN(f_add)(odd, FN(f_pick)(p, entry + 24));
-                sum = FN(f_add)(sum, odd);
-            } else {
-                vf t[8];
-                for (int64_t k = 0; k < 8; k++)
-                    t[k] = k < terms ? FN(f_pick)(p, entry + 8 * k) : FN(f_zero)();
-                for (int64_t half = 4; half; half /= 2)
-                    for (int64_t k = 0; k < half; k++)
-                        t[k] = FN(f_add)(t[k], t[k + half]);
-                sum = t[0];
-            }
-            FN(f_st)(sums + i, sum);
+            FN(f_st)(sums + i, FN(F_picked)(FN(f_ld)(p), FN(f_ld)(p + 8), entry));
             continue;
         }
 #endif
-        int64_t some = f->outputs - i < 8 ? f->outputs - i : 8;
-        for (int64_t k = 0; k < some; k++)
-            v[k] = FN(f_window)(line + f->start[i + k], f->count[i + k]);
-        for (int64_t k = some; k < 8; k++)
-            v[k] = FN(f_zero)();
+        vf v[8];
+#define EIGHT(WINDOW)                                                                                              \
+    for (int k = 0; k < 8; k++)                                                                                    \
+        v[k] = FN(WINDOW)(line + f->start[i + k], f->count[i + k]);                                                \
+    break
+        switch (f->vectors) {
+        case 1:
+            EIGHT(f_window8);
+        case 2:
+            EIGHT(f_window16);
+        default:
+            EIGHT(f_window32);
+        }
+#undef EIGHT
         FN(f_st)(sums + i, FN(f_fold8)(v));
     }
 }

@@ -217,10 +217,17 @@ static void FN(cpool_read)(const char *data, int64_t bytes)
     {FN3(op, f16), FN3(op, bf16), FN3(op, f32), FN3(op, f64), FN3(op, i8), FN3(op, u8), FN3(op, i16), FN3(op, u16), \
      FN3(op, i32), FN3(op, u32), FN3(op, i64), FN3(op, u64)}
 #define FOLD(k) FN3(cpool_fold, k)
+#define SINGLE(op) {FN3(op, f16), FN3(op, bf16), FN3(op, f32), NULL, NONE8}
 static const cpool_isa FN(cpool_table) = {
     CPOOL_STRING(ISA),
     ALL(cpool_lines),
     {FOLD(F), FOLD(F), FOLD(F), FOLD(D), FOLD(I), FOLD(U), FOLD(I), FOLD(U), FOLD(J), FOLD(J), FOLD(K), FOLD(K)},
+    SINGLE(cpool_direct),
+#if HAS_PERM
+    SINGLE(cpool_thin),
+#else
+    {NULL, NULL, NULL, NULL, NONE8},
+#endif
     ALL(cpool_lanes),
     {FLOATS(cpool_finish_F), FLOATS(cpool_finish_D), ALL(cpool_finish_I), ALL(cpool_finish_W)},
     {NULL, NULL, FN(cpool_copy_16), NULL, FN(cpool_copy_32), NULL, NULL, NULL, FN(cpool_copy_64)},
@@ -230,6 +237,7 @@ static const cpool_isa FN(cpool_table) = {
 #undef FLOATS
 #undef ALL
 #undef FOLD
+#undef SINGLE
 
 #undef vf
 #undef vq

@@ -155,77 +155,160 @@ static void NAME(lines)(const cpool_job *jobs, int64_t count, int64_t shift)
         NAME(line)(jobs + g, jobs[g].base + shift);
 }
 
-/* The 32 lanes of one window, element i of a row in lane i % 32. */
-static inline __attribute__((always_inline)) void NAME(window)(const cpool_job *job, A a[4])
+/* The 32 lanes of one window, element i of a row in lane i % 32; `vectors` hold what is left of a row after the
+ * last whole 32, the last of them `tail` elements. */
+static inline __attribute__((always_inline)) void NAME(window)(const cpool_job *job, const char *base, A a[4], int vectors)
 {
-    int64_t n = job->n;
+    const int64_t n = job->n, whole = n - n % CPOOL_LANES;
+    const int tail = (int)((n - 1) % 8) + 1;
     for (int u = 0; u < 4; u++)
         a[u] = A_ZERO();
     for (int64_t r = 0; r < job->rows; r++) {
-        const char *p = job->base + job->off[r];
-        int64_t i = 0;
+        const char *p = base + job->off[r], *stop = p + whole * SIZE;
 #if BATCH
-        while (i + CPOOL_LANES <= n) {
+        while (p < stop) {
             X part[4];
-            int64_t stop = i + (int64_t)CPOOL_LANES * BATCH <= n ? i + (int64_t)CPOOL_LANES * BATCH : n;
+            const char *pause = stop - p > CPOOL_LANES * BATCH * SIZE ? p + CPOOL_LANES * BATCH * SIZE : stop;
             for (int u = 0; u < 4; u++)
                 part[u] = XZERO();
-            for (; i + CPOOL_LANES <= stop; i += CPOOL_LANES)
+            for (; p < pause; p += CPOOL_LANES * SIZE)
                 for (int u = 0; u < 4; u++)
-                    part[u] = XADD(part[u], XLD(p + (i + 8 * u) * SIZE));
+                    part[u] = XADD(part[u], XLD(p + 8 * u * SIZE));
             for (int u = 0; u < 4; u++)
                 a[u] = ADDX(a[u], part[u]);
         }
 #else
-        for (; i + CPOOL_LANES <= n; i += CPOOL_LANES)
+        for (; p < stop; p += CPOOL_LANES * SIZE)
             for (int u = 0; u < 4; u++)
-                a[u] = ADDX(a[u], XLD(p + (i + 8 * u) * SIZE));
+                a[u] = ADDX(a[u], XLD(p + 8 * u * SIZE));
 #endif
-        int64_t rest = n - i;
-        if (!rest)
-            continue;
-        p += i * SIZE;
-        if (rest >= 8) {
-            a[0] = ADDX(a[0], XLD(p));
-            if (rest >= 16) {
-                a[1] = ADDX(a[1], XLD(p + 8 * SIZE));
-                if (rest >= 24) {
-                    a[2] = ADDX(a[2], XLD(p + 16 * SIZE));
-                    if (rest > 24)
-                        a[3] = ADDX(a[3], XLDN(p + 24 * SIZE, (int)rest - 24));
-                } else if (rest > 16)
-                    a[2] = ADDX(a[2], XLDN(p + 16 * SIZE, (int)rest - 16));
-            } else if (rest > 8)
-                a[1] = ADDX(a[1], XLDN(p + 8 * SIZE, (int)rest - 8));
-        } else
-            a[0] = ADDX(a[0], XLDN(p, (int)rest));
+        for (int u = 0; u < vectors; u++)
+            a[u] = ADDX(a[u], u + 1 == vectors && tail < 8 ? XLDN(p + 8 * u * SIZE, tail) : XLD(p + 8 * u * SIZE));
     }
 }
 
-/* The sum of each window whose rows are contiguous; n is the width. */
-static void NAME(lanes)(const cpool_job *jobs, int64_t count, double *sums, int64_t plane)
-{
-    int64_t g = 0;
 #if FAST_FOLD
-    for (; g + 8 <= count; g += 8) {
-        vf v[8];
-        for (int i = 0; i < 8; i++) {
-            vf a[4];
-            NAME(window)(jobs + g + i, a);
-            v[i] = FN(f_add)(FN(f_add)(a[0], a[2]), FN(f_add)(a[1], a[3]));
-        }
-        FN(f_st)(sums + g, FN(f_fold8)(v));
-    }
+/* Lines of one row: windows of at most 32 columns are taken straight from it. */
+static inline __attribute__((always_inline)) vf NAME(some)(const char *p, int64_t there, int64_t n)
+{
+    if (n >= 8)
+        return XLD(p);
+    return there >= 8 ? FN(f_keep)(XLD(p), (int)n) : XLDN(p, (int)n);
+}
+
+static inline __attribute__((always_inline)) vf NAME(short_window)(const char *p, int64_t there, int64_t n)
+{
+    vf a = NAME(some)(p, there, n);
+    if (n <= 8)
+        return a;
+    vf b = NAME(some)(p + 8 * SIZE, there - 8, n - 8);
+    if (n > 16)
+        a = FN(f_add)(a, NAME(some)(p + 16 * SIZE, there - 16, n - 16));
+    if (n > 24)
+        b = FN(f_add)(b, NAME(some)(p + 24 * SIZE, there - 24, n - 24));
+    return FN(f_add)(a, b);
+}
+
+static void NAME(direct)(const cpool_job *lines, int64_t count, const cpool_fold *f, double *sums, int64_t stride)
+{
+    for (int64_t g = 0; g < count; g++, sums += stride) {
+        const char *line = lines[g].base + lines[g].off[0];
+        const int64_t n = lines[g].n;
+        for (int64_t i = 0; i < f->outputs; i += 8) {
+#if HAS_PERM
+            if (f->perm && f->perm_at[i / 8] >= 0) {
+                const int64_t *entry = f->perm + f->perm_at[i / 8], there = n - entry[0];
+                const char *p = line + entry[0] * SIZE;
+                vf a = there >= 8 ? XLD(p) : XLDN(p, (int)there), b = FN(f_zero)();
+                if (there >= 16)
+                    b = XLD(p + 8 * SIZE);
+                else if (there > 8)
+                    b = XLDN(p + 8 * SIZE, (int)there - 8);
+                FN(f_st)(sums + i, FN(F_picked)(a, b, entry));
+                continue;
+            }
 #endif
-    for (; g < count; g++) {
+            vf v[8];
+            int64_t some = f->outputs - i < 8 ? f->outputs - i : 8;
+            for (int64_t k = 0; k < some; k++)
+                v[k] = NAME(short_window)(line + f->start[i + k] * SIZE, n - f->start[i + k], f->count[i + k]);
+            for (int64_t k = some; k < 8; k++)
+                v[k] = FN(f_zero)();
+            FN(f_st)(sums + i, FN(f_fold8)(v));
+        }
+    }
+}
+
+#if HAS_PERM
+/* Lines of at most sixteen columns stay in registers from the first row to the windows. */
+static void NAME(thin)(const cpool_job *lines, int64_t count, int64_t shift, const cpool_fold *f, double *sums,
+                       int64_t stride)
+{
+    const int n = (int)lines[0].n;
+    for (int64_t g = 0; g < count; g++, sums += stride) {
+        const cpool_job *job = lines + g;
+        const char *base = job->base + shift;
+        vf a = FN(f_zero)(), b = FN(f_zero)();
+        if (n <= 8)
+            for (int64_t r = 0; r < job->rows; r++)
+                a = FN(f_add)(a, XLDN(base + job->off[r], n));
+        else
+            for (int64_t r = 0; r < job->rows; r++) {
+                const char *p = base + job->off[r];
+                a = FN(f_add)(a, XLD(p));
+                b = FN(f_add)(b, XLDN(p + 8 * SIZE, n - 8));
+            }
+        for (int64_t i = 0; i < f->outputs; i += 8)
+            FN(f_st)(sums + i, FN(F_picked)(a, b, f->perm + f->perm_at[i / 8]));
+    }
+}
+#endif
+#endif
+
+/* The sums of windows whose rows are contiguous: n is the width, and `run` windows lie run_step apart. */
+static inline __attribute__((always_inline)) double *NAME(windows)(const cpool_job *job, int vectors, A *kept, int *filled,
+                                                                 double *sums, int64_t plane)
+{
+    const char *base = job->base;
+    for (int64_t t = 0; t < job->run; t++, base += job->run_step) {
         A a[4];
+        NAME(window)(job, base, a, vectors);
+#if FAST_FOLD
+        (void)plane;
+        kept[*filled] = A_ADD(A_ADD(a[0], a[2]), A_ADD(a[1], a[3]));
+        if (++*filled == 8) {
+            FN(f_st)(sums, FN(f_fold8)(kept));
+            *filled = 0;
+            sums += 8;
+        }
+#else
         ACC lane[2 * CPOOL_LANES];
-        NAME(window)(jobs + g, a);
+        (void)kept, (void)filled;
         for (int u = 0; u < 4; u++)
             A_ST(lane + 8 * u, CPOOL_LANES, a[u]);
-        int64_t used = jobs[g].n < CPOOL_LANES ? jobs[g].n : CPOOL_LANES;
-        A_TREE(lane, CPOOL_LANES, 1, used, sums + g, plane);
+        A_TREE(lane, CPOOL_LANES, 1, job->n < CPOOL_LANES ? job->n : CPOOL_LANES, sums++, plane);
+#endif
     }
+    return sums;
+}
+
+static void NAME(lanes)(const cpool_job *jobs, int64_t count, double *sums, int64_t plane)
+{
+    A kept[8];
+    int filled = 0;
+    for (int64_t g = 0; g < count; g++)
+        switch ((jobs[g].n % CPOOL_LANES + 7) / 8) {
+#define LEFT(V)                                                                                                        case V:                                                                                                                sums = NAME(windows)(jobs + g, V, kept, &filled, sums, plane);                                                     break;
+            LEFT(0) LEFT(1) LEFT(2) LEFT(3) LEFT(4)
+#undef LEFT
+        }
+#if FAST_FOLD
+    if (filled) {
+        for (int k = filled; k < 8; k++)
+            kept[k] = A_ZERO();
+        FN(f_st)(sums, FN(f_fold8)(kept));
+    }
+#endif
 }
 
 #undef K2

@@ -123,3 +123,27 @@ static inline void FN(K_tree)(const int64_t *line, int64_t plane, int64_t step, 
     memcpy(sum, &wide.high, 8);
     memcpy(sum + out, &wide.low, 8);
 }
+
+#if HAS_PERM
+/* Eight windows of a few columns out of sixteen neighbours: term t of each is one pick, and terms fold by halves. */
+static inline __attribute__((always_inline)) vf FN(F_picked)(vf a, vf b, const int64_t *entry)
+{
+    const int64_t terms = entry[1];
+    entry += 2;
+    if (terms <= 2) {
+        vf sum = FN(f_pick)(a, b, entry);
+        return terms == 2 ? FN(f_add)(sum, FN(f_pick)(a, b, entry + 8)) : sum;
+    }
+    if (terms <= 4) {
+        vf even = FN(f_add)(FN(f_pick)(a, b, entry), FN(f_pick)(a, b, entry + 16)), odd = FN(f_pick)(a, b, entry + 8);
+        return FN(f_add)(even, terms == 4 ? FN(f_add)(odd, FN(f_pick)(a, b, entry + 24)) : odd);
+    }
+    vf t[8];
+    for (int64_t k = 0; k < 8; k++)
+        t[k] = k < terms ? FN(f_pick)(a, b, entry + 8 * k) : FN(f_zero)();
+    for (int64_t half = 4; half; half /= 2)
+        for (int64_t k = 0; k < half; k++)
+            t[k] = FN(f_add)(t[k], t[k + half]);
+    return t[0];
+}
+#endif

@@ -13,14 +13,13 @@ static inline vf FN(f_zero)(void) { return (vf){_mm256_setzero_pd(), _mm256_setz
 static inline vf FN(f_add)(vf x, vf y) { return (vf){_mm256_add_pd(x.a, y.a), _mm256_add_pd(x.b, y.b)}; }
 static inline vf FN(f_sub)(vf x, vf y) { return (vf){_mm256_sub_pd(x.a, y.a), _mm256_sub_pd(x.b, y.b)}; }
 static inline vf FN(f_ld)(const double *p) { return (vf){_mm256_loadu_pd(p), _mm256_loadu_pd(p + 4)}; }
-static inline vf FN(f_ldn)(const double *p, int n)
+static inline vf FN(f_keep)(vf v, int n)
 {
-    const __m256i *mask = (const __m256i *)(cpool_masks + 8 - n);
-    vf v = FN(f_ld)(p);
-    v.a = _mm256_and_pd(v.a, _mm256_castsi256_pd(_mm256_loadu_si256(mask)));
-    v.b = _mm256_and_pd(v.b, _mm256_castsi256_pd(_mm256_loadu_si256((const __m256i *)(cpool_masks + 12 - n))));
-    return v;
+    const __m256i *mask = (const __m256i *)(cpool_masks + 8 - n), *more = (const __m256i *)(cpool_masks + 12 - n);
+    return (vf){_mm256_and_pd(v.a, _mm256_castsi256_pd(_mm256_loadu_si256(mask))),
+                _mm256_and_pd(v.b, _mm256_castsi256_pd(_mm256_loadu_si256(more)))};
 }
+static inline vf FN(f_ldn)(const double *p, int n) { return FN(f_keep)(FN(f_ld)(p), n); }
 static inline void FN(f_st)(double *p, vf x)
 {
     _mm256_storeu_pd(p, x.a);

@@ -9,13 +9,15 @@ typedef __m128i FN(vs);
 #define vi FN(vi)
 #define vs FN(vs)
 
-#define MASK8(n) ((__mmask8)((1u << (n)) - 1u))
+static const uint8_t cpool_mask8[9] = {0, 1, 3, 7, 15, 31, 63, 127, 255};
+#define MASK8(n) ((__mmask8)cpool_mask8[n])
 
 static inline vf FN(f_zero)(void) { return _mm512_setzero_pd(); }
 static inline vf FN(f_add)(vf a, vf b) { return _mm512_add_pd(a, b); }
 static inline vf FN(f_sub)(vf a, vf b) { return _mm512_sub_pd(a, b); }
 static inline vf FN(f_ld)(const double *p) { return _mm512_loadu_pd(p); }
 static inline vf FN(f_ldn)(const double *p, int n) { return _mm512_maskz_loadu_pd(MASK8(n), p); }
+static inline vf FN(f_keep)(vf a, int n) { return _mm512_maskz_mov_pd(MASK8(n), a); }
 static inline void FN(f_st)(double *p, vf a) { _mm512_storeu_pd(p, a); }
 
 static inline vq FN(q_zero)(void) { return _mm512_setzero_si512(); }
@@ -115,11 +117,10 @@ static inline void FN(to_bf16)(char *p, vf a)
 }
 
 #define HAS_PERM 1
-/* Eight windows whose columns lie in sixteen neighbours: one permutation per term. */
-static inline vf FN(f_pick)(const double *line, const int64_t *index)
+/* Eight of the sixteen neighbours in a and b; where an index lacks its sign, zero. */
+static inline vf FN(f_pick)(vf a, vf b, const int64_t *index)
 {
     __m512i at = _mm512_loadu_si512(index);
-    __mmask8 there = _mm512_cmpge_epi64_mask(at, _mm512_setzero_si512());
-    return _mm512_maskz_permutex2var_pd(there, _mm512_loadu_pd(line), at, _mm512_loadu_pd(line + 8));
+    return _mm512_maskz_permutex2var_pd(_mm512_movepi64_mask(at), a, at, b);
 }
 #define STRIP 8 /* vectors of a line that stay in registers */

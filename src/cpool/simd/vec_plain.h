@@ -17,6 +17,7 @@ static inline vf FN(f_add)(vf a, vf b) { EACH a.v[k] += b.v[k]; return a; }
 static inline vf FN(f_sub)(vf a, vf b) { EACH a.v[k] -= b.v[k]; return a; }
 static inline vf FN(f_ld)(const double *p) { vf r; EACH r.v[k] = p[k]; return r; }
 static inline vf FN(f_ldn)(const double *p, int n) { vf r; EACH r.v[k] = k < n ? p[k] : 0.0; return r; }
+static inline vf FN(f_keep)(vf a, int n) { EACH a.v[k] = k < n ? a.v[k] : 0.0; return a; }
 static inline void FN(f_st)(double *p, vf a) { EACH p[k] = a.v[k]; }
 
 static inline vq FN(q_zero)(void) { vq r; EACH r.v[k] = 0; return r; }

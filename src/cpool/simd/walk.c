@@ -301,8 +301,8 @@ static int needs_settling(const cpool_call *c)
 
 static void settle(const cpool_call *c, const cpool_job *line, double *sums, int64_t plane)
 {
-    const int64_t zero = 0, one = 1;
-    cpool_fold all = {1, line->n, 1, &zero, &one, 0, NULL, NULL};
+    const int64_t start[8] = {0}, count[8] = {1};
+    cpool_fold all = {1, line->n, 1, start, count, 1, 0, NULL, NULL, 0};
     c->isa->fold[c->type](line, 1, &all, sums, 0, plane);
 }
 
@@ -341,6 +341,21 @@ static void add_result(const cpool_call *c, scratch_map *s, int64_t *made, char 
             (cpool_result){sums, plane, divisor, c->reciprocal_wide + entry * c->channels, width, to, 0};
 }
 
+/* Rows into lines, and lines into windows. */
+static void add_and_fold(const cpool_call *c, const cpool_job *lines, int64_t count, int64_t shift,
+                         const cpool_fold *fold, double *sums, int64_t stride, int64_t plane)
+{
+    const cpool_isa *isa = c->isa;
+    if (fold->thin && isa->thin[c->type])
+        isa->thin[c->type](lines, count, shift, fold, sums, stride);
+    else if (c->max_rows == 1 && shift == 0 && isa->direct[c->type] && fold->c == 1 && fold->step == 1)
+        isa->direct[c->type](lines, count, fold, sums, stride);
+    else {
+        isa->lines[c->type](lines, count, shift);
+        isa->fold[c->type](lines, count, fold, sums, stride, plane);
+    }
+}
+
 static void run_rows(const cpool_call *c, const char *x, char *out, cursor *at, int64_t units, scratch_map *s)
 {
     const int64_t group = c->tiles == 1 ? c->group : 1, plane = c->group * c->sums_len;
@@ -366,8 +381,9 @@ static void run_rows(const cpool_call *c, const char *x, char *out, cursor *at, 
                 add_line(c, s, job, tile->columns, c->inner.x_stride, c->channels);
         }
         if (!c->pack && c->row_off)
-            c->isa->lines[c->type](s->jobs, filled, 0);
-        c->isa->fold[c->type](s->jobs, filled, &tile->fold, s->sums, width, plane);
+            add_and_fold(c, s->jobs, filled, 0, &tile->fold, s->sums, width, plane);
+        else
+            c->isa->fold[c->type](s->jobs, filled, &tile->fold, s->sums, width, plane);
         if (!one_by_one) {
             c->isa->finish[c->kind][c->out_type](s->results, made, 0);
             continue;
@@ -394,8 +410,7 @@ static void run_planes(const cpool_call *c, const char *x, char *out, cursor *at
         add_result(c, s, &made, out + first.out, o, tile, s->sums + o * width, plane, 0);
     }
     for (; planes; planes--, advance_line(c, at)) {
-        c->isa->lines[c->type](s->jobs, lines, at->x);
-        c->isa->fold[c->type](s->jobs, lines, &tile->fold, s->sums, width, plane);
+        add_and_fold(c, s->jobs, lines, at->x, &tile->fold, s->sums, width, plane);
         c->isa->finish[c->kind][c->out_type](s->results, made, at->out);
     }
 }
@@ -465,30 +480,31 @@ static void run_copy(const cpool_call *c, const char *x, char *out, cursor *at, 
     }
 }
 
-/* One window per line: only the address changes, and results follow each other. */
+/* One window per line: lines that follow each other at one distance are one job, and one row of results. */
 static void run_global(const cpool_call *c, const char *x, char *out, cursor *at, int64_t units, scratch_map *s)
 {
-    const int64_t *rows, slots = least(c->group, units);
-    const int64_t count = rows_of(c, 0, s->rows, &rows), start = c->inner.start[0] * c->inner.x_stride;
-    for (int64_t g = 0; g < slots; g++) {
-        s->jobs[g].off = rows;
-        s->jobs[g].rows = count;
-        s->jobs[g].n = c->inner.count[0];
-    }
+    const int64_t *rows, count = rows_of(c, 0, s->rows, &rows), start = c->inner.start[0] * c->inner.x_stride;
+    const int last = c->kept - 1;
+    const int64_t length = last < 0 ? 1 : c->kept_len[last], x_step = last < 0 ? 0 : c->kept_x[last];
+    const int64_t out_step = last < 0 ? 0 : c->kept_out[last];
     while (units) {
-        int64_t filled = 0, made = 0;
-        cpool_result *r = NULL;
-        for (; filled < slots && units; filled++, units--, advance(c, at)) {
-            s->jobs[filled].base = x + at->x + start;
-            if (r && r->out + r->n * c->out_size == out + at->out) {
-                r->n++;
-                continue;
-            }
-            r = &s->results[made++];
-            *r = (cpool_result){s->sums + filled, c->group, c->divisor, c->reciprocal, 1, out + at->out, 1};
+        int64_t position = last < 0 ? 0 : at->kept[last], run = least(least(length - position, units), c->group);
+        cpool_job job = {x + at->x + start, rows, count, run, x_step, c->inner.count[0], s->acc, c->acc_len, 0};
+        c->isa->lanes[c->type](&job, 1, s->sums, c->group);
+        if (out_step == c->out_size || run == 1)
+            s->results[0] = (cpool_result){s->sums, c->group, c->divisor, c->reciprocal, run, out + at->out, 1};
+        else
+            for (int64_t g = 0; g < run; g++)
+                s->results[g] = (cpool_result){
+                    s->sums + g, c->group, c->divisor, c->reciprocal, 1, out + at->out + g * out_step, 1};
+        c->isa->finish[c->kind][c->out_type](s->results, out_step == c->out_size || run == 1 ? 1 : run, 0);
+        units -= run;
+        if (last >= 0) { /* to the last of these, and one on */
+            at->kept[last] += run - 1;
+            at->x += (run - 1) * x_step;
+            at->out += (run - 1) * out_step;
         }
-        c->isa->lanes[c->type](s->jobs, filled, s->sums, c->group);
-        c->isa->finish[c->kind][c->out_type](s->results, made, 0);
+        advance_line(c, at);
     }
 }
 
@@ -508,6 +524,7 @@ static void run_lanes(const cpool_call *c, const char *x, char *out, cursor *at,
             job->base = x + at->x + c->inner.start[at->j] * c->inner.x_stride;
             job->off = rows;
             job->n = c->inner.count[at->j];
+            job->run = 1;
             /* results side by side with the same row of divisors become one row */
             int64_t entry = c->divisor_row[at->o] * c->inner.m + at->j;
             char *to = out + at->out + at->j * c->inner.out_stride;
@@ -594,6 +611,7 @@ static void sum_block(const cpool_call *c, const char *x, const cursor *at, cons
     }
     if (c->channels == 1 && !c->pack) {
         job.n = b.columns;
+        job.run = 1;
         c->isa->lanes[c->type](&job, 1, sums, plane);
         return;
     }
@@ -620,8 +638,8 @@ static void sum_block(const cpool_call *c, const char *x, const cursor *at, cons
                 c->isa->lines[c->type](&lane, 1, 0);
             i += take;
         }
-    const int64_t start = 0, count = least(CPOOL_LANES, b.columns);
-    cpool_fold fold = {1, c->channels, 1, &start, &count, 0, NULL, NULL};
+    const int64_t start[8] = {0}, count[8] = {least(CPOOL_LANES, b.columns)};
+    cpool_fold fold = {1, c->channels, 1, start, count, CPOOL_LANES / 8, 0, NULL, NULL, 0};
     cpool_job line = {NULL, NULL, 0, 0, 0, 0, s->acc, c->acc_len, 0};
     c->isa->fold[c->type](&line, 1, &fold, sums, 0, plane);
 }
