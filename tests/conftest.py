@@ -103,13 +103,15 @@ def simd(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def nothing_leaks() -> Iterator[None]:
-    """No test leaves threads, an instruction set or environment variables behind."""
-    before = cpool.get_num_threads(), cpu.simd(), dict(os.environ)
+    """No test leaves threads, an instruction set or our environment variables behind."""
+
+    def state() -> tuple[int, str, dict[str, str]]:
+        ours = {k: v for k, v in os.environ.items() if k.startswith(("CPOOL_", "OMP_"))}
+        return cpool.get_num_threads(), cpu.simd(), ours
+
+    before = state()
     yield
-    after = cpool.get_num_threads(), cpu.simd(), dict(os.environ)
-    after[2].pop("PYTEST_CURRENT_TEST", None)
-    before[2].pop("PYTEST_CURRENT_TEST", None)
-    assert after == before
+    assert state() == before
 
 
 @pytest.fixture

@@ -7,9 +7,10 @@ import re
 
 import numpy as np
 import pytest
-from helpers import BFLOAT16, DTYPES, INTEGERS, LAYOUTS, assert_same_bits, check, dtype_of, place, run_python, sample
+from helpers import BFLOAT16, DTYPES, INTEGERS, LAYOUTS, assert_same_bits, check, dtype_of, place, python, run_python, sample
 
 import cpool
+from cpool import dispatch
 
 X = sample("float32", (2, 3, 10, 9))
 
@@ -708,18 +709,20 @@ def test_wrong_backends(backend, error):
 
 def test_the_backend_of_the_environment(monkeypatch):
     expected = cpool.adaptive_avg_pool2d(X, 3)
-    monkeypatch.setenv("CPOOL_BACKEND", "cpu")
+    monkeypatch.setattr(dispatch, "_from_environment", "cpu")
     assert_same_bits(cpool.adaptive_avg_pool2d(X, 3), expected)
     assert "CPOOL_BACKEND" in cpool.explain("adaptive_avg_pool2d", X, 3).why
-    monkeypatch.setenv("CPOOL_BACKEND", "nonsense")
+    monkeypatch.setattr(dispatch, "_from_environment", "nonsense")
     with pytest.raises(ValueError, match=r"CPOOL_BACKEND: got 'nonsense'"):
         cpool.adaptive_avg_pool2d(X, 3)
-    monkeypatch.setenv("CPOOL_BACKEND", "opencl")
+    monkeypatch.setattr(dispatch, "_from_environment", "opencl")
     with pytest.raises(cpool.BackendUnavailable, match="CPOOL_BACKEND"):
         cpool.adaptive_avg_pool2d(X, 3)
     with cpool.use_backend("cpu"):  # what is nearer wins
         assert_same_bits(cpool.adaptive_avg_pool2d(X, 3), expected)
     assert_same_bits(cpool.adaptive_avg_pool2d(X, 3, backend="cpu"), expected)
+    done = python("import numpy, cpool; cpool.adaptive_avg_pool(numpy.ones(3), 2)", CPOOL_BACKEND="opencl")
+    assert "BackendUnavailable: CPOOL_BACKEND: got 'opencl'" in done.stderr
 
 
 # ---- prepare -------------------------------------------------------------------------------------------

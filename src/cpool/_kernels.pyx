@@ -46,8 +46,6 @@ cdef extern from *:
 cdef extern from "Python.h":
     ctypedef struct PyTypeObject:
         pass
-    PyTypeObject *Py_TYPE(object value)
-    bytes PyBytes_FromStringAndSize(const char *data, Py_ssize_t size)
 
 cdef extern from "numpy/arrayobject.h":
     object PyArray_NewFromDescr(PyTypeObject *subtype, cnp.PyArray_Descr *descr, int nd, const cnp.npy_intp *dims,
@@ -387,7 +385,7 @@ cdef class Call:
             work_alone(&team)
             cpool_scratch_give(team.memory)
             return 0
-        if self.c.path == CPOOL_PATH_WIDE and self.c.units < 4 * size:
+        if self.c.path == CPOOL_PATH_WIDE and (self.c.units < 4 * size or self.cost > SLICE * self.c.units):
             return self.execute_blocks(&team, size)
         team.memory = <char *> cpool_scratch_take(team.scratch * size)
         if team.memory == NULL:
@@ -457,52 +455,6 @@ cdef class Call:
         cpool_mode_leave(mode)
 
 
-# ---- the short way in: a call that was seen before -----------------------------------------------
-
-cdef uint64_t kinds_of(tuple values) noexcept:
-    """A number for the types of the values: True and 1 are equal keys, but not equal arguments."""
-    cdef uint64_t mixed = 1
-    for value in values:
-        if type(value) is tuple:
-            mixed = mixed * 31 + kinds_of(<tuple> value)
-        else:
-            mixed = mixed * 1000003 + <uint64_t> <intptr_t> Py_TYPE(value)
-    return mixed
-
-
-def key_of(str operation, tuple args, cnp.ndarray x not None):
-    """What a call is remembered by: operation, arguments with their types, shape, strides and type of x."""
-    cdef bytes where = PyBytes_FromStringAndSize(
-        <const char *> cnp.PyArray_DIMS(x), 2 * x.ndim * sizeof(cnp.npy_intp)
-    ) if <char *> cnp.PyArray_STRIDES(x) == <char *> (cnp.PyArray_DIMS(x) + x.ndim) else (
-        PyBytes_FromStringAndSize(<const char *> cnp.PyArray_DIMS(x), x.ndim * sizeof(cnp.npy_intp))
-        + PyBytes_FromStringAndSize(<const char *> cnp.PyArray_STRIDES(x), x.ndim * sizeof(cnp.npy_intp))
-    )
-    return (operation, args, kinds_of(args), where, <object> cnp.PyArray_DESCR(x))
-
-
-def again(dict table, str operation, tuple args, x, out, threads):
-    """The result of a call that is in the table, into `out` if it lies as a new result would; else None."""
-    if type(x) is not cnp.ndarray or (out is not None and type(out) is not cnp.ndarray):
-        return None
-    cdef Call call
-    cdef cnp.ndarray target
-    try:
-        call = table.get(key_of(operation, args, x))
-    except TypeError:  # a list among the arguments
-        return None
-    if call is None:
-        return None
-    if out is None:
-        target = call.empty()
-    else:
-        target = <cnp.ndarray> out
-        if not call.fits(target) or not apart(<cnp.ndarray> x, target):
-            return None
-    call.start(<cnp.ndarray> x, target, threads)
-    return target
-
-
 cdef class Prepared:
     """A call bound to shape, strides and type, which it checks."""
 
@@ -522,6 +474,10 @@ cdef class Prepared:
             self.x_strides[i] = call.plan.x_strides[i]
 
     def __call__(self, x, out):
+        return self.run(x, out)
+
+    cdef object run(self, x, out):
+        """The result, or None if the arrays lie otherwise."""
         cdef cnp.ndarray source, target
         cdef Call call = self.call
         cdef int i
@@ -531,8 +487,7 @@ cdef class Prepared:
         if source.ndim != self.ndim or <object> cnp.PyArray_DESCR(source) is not self.x_dtype:
             return None
         for i in range(self.ndim):
-            if source.shape[i] != self.x_dims[i] or (
-                    cnp.PyArray_STRIDES(source)[i] != self.x_strides[i]):
+            if source.shape[i] != self.x_dims[i] or cnp.PyArray_STRIDES(source)[i] != self.x_strides[i]:
                 return None
         if out is None:
             target = call.empty()
@@ -544,6 +499,85 @@ cdef class Prepared:
                 return None
         call.start(source, target, self.threads)
         return target
+
+
+# ---- the short way in: calls that were seen before -------------------------------------------------
+
+cdef dict seen = {}
+cdef Py_ssize_t SLOTS = 512  # a later call may push an earlier one out of its slot
+
+
+cdef class Seen:
+    """What was called, and the call made ready."""
+
+    cdef str name
+    cdef tuple args
+    cdef Prepared call
+
+
+cdef bint same(a, b) noexcept:
+    """Whether two arguments mean the same: True and 1 are equal, but not the same."""
+    cdef Py_ssize_t i
+    if a is b:
+        return True
+    if type(a) is not type(b):
+        return False
+    if type(a) is int or type(a) is str:
+        return a == b
+    if type(a) is tuple:
+        if len(<tuple> a) != len(<tuple> b):
+            return False
+        for i in range(len(<tuple> a)):
+            if not same((<tuple> a)[i], (<tuple> b)[i]):
+                return False
+        return True
+    return False
+
+
+cdef bint lasts(value):
+    """Whether nobody can change what this argument means."""
+    if type(value) is tuple:
+        return all(lasts(v) for v in <tuple> value)
+    return value is None or isinstance(value, (type, cnp.dtype)) or type(value) in (int, bool, str)
+
+
+cdef Py_ssize_t slot(str name, tuple args, cnp.ndarray x) except -1:
+    cdef int i
+    cdef uint64_t mixed = <uint64_t> hash(args) ^ <uint64_t> hash(name) ^ (
+        <uint64_t> <intptr_t> <void *> cnp.PyArray_DESCR(x) >> 4)
+    for i in range(x.ndim):
+        mixed = (mixed ^ <uint64_t> x.shape[i]) * 0x9e3779b97f4a7c15u
+        mixed = (mixed ^ <uint64_t> cnp.PyArray_STRIDES(x)[i]) * 0x9e3779b97f4a7c15u
+    return <Py_ssize_t> ((mixed >> 32) % <uint64_t> SLOTS)
+
+
+def again(str name not None, tuple args not None, x, out):
+    """The result of a call that was seen before, into `out` if it lies as a new result would; else None."""
+    cdef Seen found
+    if type(x) is not cnp.ndarray:
+        return None
+    try:
+        found = seen.get(slot(name, args, <cnp.ndarray> x))
+    except TypeError:  # a list among the arguments
+        return None
+    if found is None or found.name != name or not same(found.args, args):
+        return None
+    return found.call.run(x, out)
+
+
+def remember(str name not None, tuple args not None, cnp.ndarray x not None, Call call not None, threads):
+    """Keep a call for `again`."""
+    cdef Seen entry
+    if not lasts(args):
+        return
+    entry = Seen.__new__(Seen)
+    entry.name, entry.args, entry.call = name, args, Prepared.__new__(Prepared, call, threads)
+    seen[slot(name, args, x)] = entry
+
+
+def forget():
+    """Forget every call that was seen."""
+    seen.clear()
 
 
 cdef bint apart(cnp.ndarray a, cnp.ndarray b) noexcept:

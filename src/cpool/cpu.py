@@ -7,8 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,9 @@ from . import _kernels
 from .errors import bad_value
 from .plan import BLOCK, LANES, Kept, Plan, Pooled, divisor_rows, packed_strides
 from .windows import Int64s, as_int
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Array = NDArray[Any]
 
@@ -37,6 +39,8 @@ def _count(argument: str, value: object) -> int:
 
 def cgroup_quota(root: str | Path = "/") -> float | None:
     """The CPUs that this process's control groups grant, of version 1 or 2; None without a limit."""
+    from pathlib import Path  # a quarter of the import, and not always wanted
+
     base = Path(root)
     try:
         lines = (base / "proc/self/cgroup").read_text().splitlines()
@@ -163,12 +167,12 @@ def force_simd(name: str | None) -> Iterator[None]:
     if name is not None and name not in simd_available():
         bad_value("name", name, f"this machine has {', '.join(simd_available())}")
     before, _simd = _simd, name
-    recent.clear()
+    _kernels.forget()
     try:
         yield
     finally:
         _simd = before
-        recent.clear()
+        _kernels.forget()
 
 
 @contextmanager
@@ -189,6 +193,7 @@ SUM_F, SUM_D, SUM_I, SUM_W = range(4)
 
 LINE = 1024  # elements of a line at a time: two of them and what they need stay in L1
 GROUP = 2048  # elements of the lines that are worked on together
+LINES = 64  # the most of them; as in simd/walk.c
 PAD = 16
 ROW_TABLE = 32768  # rows of outer windows that are listed once; more are listed as they come
 
@@ -307,7 +312,10 @@ def _tiles(inner: dict[str, Any], channels: int) -> list[dict[str, Any]]:
 
 
 def _permutations(start: Int64s, count: Int64s, columns: int) -> tuple[Int64s | None, Int64s | None]:
-    """For each 8 windows that lie in 16 columns: the base, the terms, and term t of each window (signed if there)."""
+    """For each 8 windows that lie in 16 columns: the base, the terms, and term t of each window.
+
+    What is there has its sign set; what isn't is the last of the sixteen, which is zero where there are fewer.
+    """
     entries: list[Array] = []
     at = np.full((len(start) + 7) // 8, -1, np.int64)
     length = 0
@@ -316,9 +324,9 @@ def _permutations(start: Int64s, count: Int64s, columns: int) -> tuple[Int64s | 
         base, terms = 0 if columns <= 16 else int(s[0]), int(n.max())
         if int((s + n).max()) - base > 16 or int(s.min()) < base or terms > 8:
             continue
-        index = np.zeros((terms, 8), np.int64)
+        index = np.full((terms, 8), 15, np.int64)
         t = np.arange(terms)[:, None]
-        index[:, : len(s)] = np.where(t < n[None, :], (s[None, :] - base + t) | np.int64(-(2**63)), 0)
+        index[:, : len(s)] = np.where(t < n[None, :], (s[None, :] - base + t) | np.int64(-(2**63)), 15)
         at[g] = length
         entries.append(np.concatenate([[base, terms], index.reshape(-1)]))
         length += len(entries[-1])
@@ -389,9 +397,9 @@ def build(plan: Plan) -> _kernels.Call:
     acc_len = -(-acc // 8) * 8 + PAD
     sums_len = -(-sums // 8) * 8 + PAD
     if path in ("rows", "pixels"):
-        group = max(1, min(64, GROUP // acc_len, 2 * GROUP // sums_len))
+        group = max(1, min(LINES, GROUP // acc_len, 2 * GROUP // sums_len))
     elif path == "lanes":
-        group = 64
+        group = LINES
     row_off, row_at = (None, None) if empty else _rows_table(pools, outer_windows)
     rows, divisor = divisor_rows(pooled, plan.divisor)
     divisor_pad = np.ones(PAD)
@@ -468,15 +476,7 @@ def run(plan: Plan, x: Array, out: Array | None) -> Array:
     return call_of(plan).run(x, out, get_num_threads())
 
 
-# Calls seen before, by what `_kernels.key_of` says of them: the short way for small arrays.
-recent: dict[Any, _kernels.Call] = {}
-RECENT = 512
-
-
-def remember(key: Any, plan: Plan) -> None:
-    """Keep the call for the short way, if its tables are small."""
-    if plan.weight > 2**17:
-        return
-    if len(recent) >= RECENT:
-        recent.clear()
-    recent[key] = call_of(plan)
+def remember(name: str, args: tuple[Any, ...], x: Array, plan: Plan) -> None:
+    """Keep the call for `_kernels.again`, the short way for small arrays, if its tables are small."""
+    if plan.weight <= 2**17:
+        _kernels.remember(name, args, x, call_of(plan), get_num_threads)

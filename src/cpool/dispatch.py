@@ -18,6 +18,7 @@ from .errors import BackendUnavailable, bad_kind, bad_value
 from .plan import Plan
 
 _scoped: ContextVar[str | None] = ContextVar("cpool_backend", default=None)
+_from_environment = os.environ.get("CPOOL_BACKEND")
 
 CHOICES = '"cpu", "opencl", "opencl:<number or name>" or a pyopencl.CommandQueue'
 
@@ -62,15 +63,14 @@ def choose(backend: Any) -> tuple[str, str]:
     scoped = _scoped.get()
     if scoped is not None:
         return scoped, "use_backend asked for it"
-    variable = os.environ.get("CPOOL_BACKEND")
-    if variable:
-        return check("CPOOL_BACKEND", variable), "CPOOL_BACKEND asked for it"
+    if _from_environment:
+        return check("CPOOL_BACKEND", _from_environment), "CPOOL_BACKEND asked for it"
     return "cpu", "host arrays run on the CPU"
 
 
 def is_default() -> bool:
     """Whether nothing but the call itself could choose a backend."""
-    return _scoped.get() is None and "CPOOL_BACKEND" not in os.environ
+    return not _from_environment and _scoped.get() is None
 
 
 @contextmanager

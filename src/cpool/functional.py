@@ -204,7 +204,7 @@ def _frozen(value: Any) -> Any:
 def _run(name: str, rule: Rule, args: tuple[Any, ...], x: Any, dtype: Any, out: Any, backend: Any) -> Any:
     """One call, whole: seen before, or planned now."""
     if backend is None and dispatch.is_default():
-        result = _kernels.again(cpu.recent, name, (*args, dtype), x, out, cpu.get_num_threads)
+        result = _kernels.again(name, (*args, dtype), x, out)
         if result is not None:
             return result
     only = type(out) is PlanOnly
@@ -232,7 +232,7 @@ def _run(name: str, rule: Rule, args: tuple[Any, ...], x: Any, dtype: Any, out: 
         result = dispatch.run(plan, array, None, backend)
         if wrap is None:
             if type(x) is np.ndarray and key is not None:
-                cpu.remember(_kernels.key_of(name, (*frozen, dtype), array), plan)
+                cpu.remember(name, (*frozen, dtype), array, plan)
             return result
         return wrap(result)
     arrays.check_out(target, plan.out_shape)
@@ -244,9 +244,14 @@ def _run(name: str, rule: Rule, args: tuple[Any, ...], x: Any, dtype: Any, out: 
     return out
 
 
+def _kinds(value: Any) -> Any:
+    """The types of the values: True and 1 are equal keys, but not equal arguments."""
+    return tuple(map(_kinds, value)) if type(value) is tuple else type(value)
+
+
 def _key(name: str, args: tuple[Any, ...], dtype: Any, x: Array, out: Array | None) -> Any:
     where = None if out is None else (out.shape, out.strides, out.dtype)
-    key = (_kernels.key_of(name, (*args, dtype), x), where)
+    key = (name, args, _kinds(args), dtype, x.shape, x.strides, x.dtype, where)
     try:
         hash(key)
     except TypeError:

@@ -25,6 +25,7 @@ Nothing in this depends on the kept axes: what one image gives does not depend o
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -236,7 +237,11 @@ Value = TypeVar("Value")
 
 
 class Cache(Generic[Value]):
-    """A bounded cache, least recently used first out, safe from any number of threads."""
+    """A bounded cache, least recently used first out, safe from any number of threads.
+
+    Nobody ever waits for its lock: in the child of a fork the thread that holds it may not exist.
+    Who doesn't get it leaves the order or the value as they are; the next call will do.
+    """
 
     def __init__(self, entries: int, weight: int) -> None:
         self.entries = entries
@@ -244,28 +249,41 @@ class Cache(Generic[Value]):
         self._weight = 0
         self._items: OrderedDict[Hashable, tuple[Value, int]] = OrderedDict()
         self._lock = threading.Lock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._in_child)
+
+    def _in_child(self) -> None:
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._items)
 
     def get(self, key: Hashable, make: Callable[[], tuple[Value, int]]) -> Value:
         """The value of `key`; made (outside the lock) and kept, with its weight, if it isn't there."""
-        with self._lock:
-            found = self._items.get(key)
-            if found is not None:
-                self._items.move_to_end(key)
-                return found[0]
+        lock = self._lock
+        if lock.acquire(blocking=False):
+            try:
+                found = self._items.get(key)
+                if found is not None:
+                    self._items.move_to_end(key)
+                    return found[0]
+            finally:
+                lock.release()
         value, weight = make()
-        if weight > self.limit // 8:
-            return value
-        with self._lock:
-            if key in self._items:
-                self._weight -= self._items.pop(key)[1]
-            self._items[key] = value, weight
-            self._weight += weight
-            while len(self._items) > self.entries or self._weight > self.limit:
-                self._weight -= self._items.popitem(last=False)[1][1]
+        if weight <= self.limit // 8 and lock.acquire(blocking=False):
+            try:
+                self._keep(key, value, weight)
+            finally:
+                lock.release()
         return value
+
+    def _keep(self, key: Hashable, value: Value, weight: int) -> None:
+        if key in self._items:
+            self._weight -= self._items.pop(key)[1]
+        self._items[key] = value, weight
+        self._weight += weight
+        while len(self._items) > self.entries or self._weight > self.limit:
+            self._weight -= self._items.popitem(last=False)[1][1]
 
     def clear(self) -> None:
         """Forget everything."""

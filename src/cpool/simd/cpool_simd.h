@@ -69,7 +69,7 @@ typedef void (*cpool_fold_fn)(const cpool_job *lines, int64_t count, const cpool
 typedef void (*cpool_direct_fn)(const cpool_job *lines, int64_t count, const cpool_fold *fold, double *sums,
                                 int64_t stride);
 typedef void (*cpool_thin_fn)(const cpool_job *lines, int64_t count, int64_t shift, const cpool_fold *fold,
-                              double *sums, int64_t stride);
+                              const cpool_result *rows, int64_t out_shift);
 typedef void (*cpool_lanes_fn)(const cpool_job *windows, int64_t count, double *sums, int64_t plane);
 typedef void (*cpool_finish_fn)(const cpool_result *rows, int64_t count, int64_t shift);
 
@@ -79,7 +79,7 @@ typedef struct {
     cpool_lines_fn lines[CPOOL_TYPES];
     cpool_fold_fn fold[CPOOL_TYPES];
     cpool_direct_fn direct[CPOOL_TYPES]; /* lines and fold in one, for lines of one row; or NULL */
-    cpool_thin_fn thin[CPOOL_TYPES];     /* the same for lines of few columns; or NULL */
+    cpool_thin_fn thin[CPOOL_TYPES];     /* lines of few columns, to results of their own type; or NULL */
     cpool_lanes_fn lanes[CPOOL_TYPES];
     cpool_finish_fn finish[4][CPOOL_TYPES]; /* by kind of sum and type of result */
     void (*copy[9])(char *to, const char *from, int64_t n); /* by size: floats, a negative zero made positive */

@@ -16,11 +16,8 @@
                 char *out = r.out + shift + i * (int64_t)sizeof(CTYPE);                                                    \
                 if (i + 8 <= r.n)                                                                                  \
                     FN(to_##TYPE)(out, result);                                                                    \
-                else {                                                                                             \
-                    CTYPE last[8];                                                                                 \
-                    FN(to_##TYPE)((char *)last, result);                                                           \
-                    cpool_copy_tail(out, last, (int)(r.n - i), sizeof(CTYPE));                               \
-                }                                                                                                  \
+                else                                                                                               \
+                    FN(ton_##TYPE)(out, result, (int)(r.n - i));                                                   \
             }                                                                                                      \
         }                                                                                                          \
     }

@@ -13,6 +13,8 @@
 #define X vf
 #define XLD FN(x_f32)
 #define XLDN FN(xn_f32)
+#define TO FN(to_f32)
+#define TON FN(ton_f32)
 #define ADDX FN(f_add)
 #define BATCH 0
 #define FAST_FOLD 1
@@ -27,6 +29,8 @@
 #define X vf
 #define XLD FN(x_f16)
 #define XLDN FN(xn_f16)
+#define TO FN(to_f16)
+#define TON FN(ton_f16)
 #define ADDX FN(f_add)
 #define BATCH 0
 #define FAST_FOLD 1
@@ -41,6 +45,8 @@
 #define X vf
 #define XLD FN(x_bf16)
 #define XLDN FN(xn_bf16)
+#define TO FN(to_bf16)
+#define TON FN(ton_bf16)
 #define ADDX FN(f_add)
 #define BATCH 0
 #define FAST_FOLD 1
@@ -177,6 +183,21 @@
 #define FAST_FOLD 0
 #include "kernels.h"
 
+#if !HAS_PERM
+/* The first n of eight results. */
+#define STORE_SOME(TYPE, CTYPE)                                                                                    \
+    static inline void FN(ton_##TYPE)(char *p, vf a, int n)                                                        \
+    {                                                                                                              \
+        CTYPE all[8];                                                                                              \
+        FN(to_##TYPE)((char *)all, a);                                                                             \
+        cpool_copy_tail(p, all, n, sizeof(CTYPE));                                                                 \
+    }
+STORE_SOME(f64, double)
+STORE_SOME(f32, float)
+STORE_SOME(f16, uint16_t)
+STORE_SOME(bf16, uint16_t)
+#undef STORE_SOME
+#endif
 #include "fold.h"
 #include "finish.h"
 

@@ -240,27 +240,44 @@ static void NAME(direct)(const cpool_job *lines, int64_t count, const cpool_fold
 }
 
 #if HAS_PERM
-/* Lines of at most sixteen columns stay in registers from the first row to the windows. */
-static void NAME(thin)(const cpool_job *lines, int64_t count, int64_t shift, const cpool_fold *f, double *sums,
-                       int64_t stride)
+/* Lines of at most sixteen columns stay in registers from the first row to the results. */
+static inline __attribute__((always_inline)) void NAME(thin_line)(const cpool_job *job, const char *base, int n,
+                                                                const cpool_fold *f, const cpool_result *r, char *out)
 {
-    const int n = (int)lines[0].n;
-    for (int64_t g = 0; g < count; g++, sums += stride) {
-        const cpool_job *job = lines + g;
-        const char *base = job->base + shift;
-        vf a = FN(f_zero)(), b = FN(f_zero)();
-        if (n <= 8)
-            for (int64_t r = 0; r < job->rows; r++)
-                a = FN(f_add)(a, XLDN(base + job->off[r], n));
-        else
-            for (int64_t r = 0; r < job->rows; r++) {
-                const char *p = base + job->off[r];
-                a = FN(f_add)(a, XLD(p));
-                b = FN(f_add)(b, XLDN(p + 8 * SIZE, n - 8));
-            }
-        for (int64_t i = 0; i < f->outputs; i += 8)
-            FN(f_st)(sums + i, FN(F_picked)(a, b, f->perm + f->perm_at[i / 8]));
+    vf a = FN(f_zero)(), b = FN(f_zero)();
+    for (int64_t k = 0; k < job->rows; k++) {
+        const char *p = base + job->off[k];
+        a = FN(f_add)(a, n < 8 ? XLDN(p, n) : XLD(p));
+        if (n > 8)
+            b = FN(f_add)(b, XLDN(p + 8 * SIZE, n - 8));
     }
+    for (int64_t i = 0; i < f->outputs; i += 8) {
+        const int64_t *entry = f->perm + f->perm_at[i / 8];
+        vf sum = n < 16 ? FN(F_picked_any)(a, b, entry) : FN(F_picked)(a, b, entry);
+        vf average = FN(f_div)(sum, FN(f_ld)(r->divisor + i), FN(f_ld)(r->reciprocal + i));
+        if (f->outputs - i < 8)
+            TON(out + i * SIZE, average, (int)(f->outputs - i));
+        else
+            TO(out + i * SIZE, average);
+    }
+}
+
+static void NAME(thin)(const cpool_job *lines, int64_t count, int64_t shift, const cpool_fold *f,
+                       const cpool_result *rows, int64_t out_shift)
+{
+    const int n = (int)lines[0].n; /* known to be small or large, the loops lose their branches */
+#define THIN(N)                                                                                                    \
+    for (int64_t g = 0; g < count; g++)                                                                            \
+        NAME(thin_line)(lines + g, lines[g].base + shift, N, f, rows + g, rows[g].out + out_shift)
+    if (n == 16)
+        THIN(16);
+    else if (n > 8)
+        THIN(n);
+    else if (n == 8)
+        THIN(8);
+    else
+        THIN(n);
+#undef THIN
 }
 #endif
 #endif
@@ -333,3 +350,5 @@ static void NAME(lanes)(const cpool_job *jobs, int64_t count, double *sums, int6
 #undef XADD
 #undef XZERO
 #undef FAST_FOLD
+#undef TO
+#undef TON

@@ -126,24 +126,28 @@ static inline void FN(K_tree)(const int64_t *line, int64_t plane, int64_t step, 
 
 #if HAS_PERM
 /* Eight windows of a few columns out of sixteen neighbours: term t of each is one pick, and terms fold by halves. */
-static inline __attribute__((always_inline)) vf FN(F_picked)(vf a, vf b, const int64_t *entry)
-{
-    const int64_t terms = entry[1];
-    entry += 2;
-    if (terms <= 2) {
-        vf sum = FN(f_pick)(a, b, entry);
-        return terms == 2 ? FN(f_add)(sum, FN(f_pick)(a, b, entry + 8)) : sum;
+#define PICKED(NAME, PICK)                                                                                         \
+    static inline __attribute__((always_inline)) vf FN(NAME)(vf a, vf b, const int64_t *entry)                     \
+    {                                                                                                              \
+        const int64_t terms = entry[1];                                                                            \
+        entry += 2;                                                                                                \
+        if (terms <= 2) {                                                                                          \
+            vf sum = FN(PICK)(a, b, entry);                                                                        \
+            return terms == 2 ? FN(f_add)(sum, FN(PICK)(a, b, entry + 8)) : sum;                                   \
+        }                                                                                                          \
+        if (terms <= 4) {                                                                                          \
+            vf even = FN(f_add)(FN(PICK)(a, b, entry), FN(PICK)(a, b, entry + 16)), odd = FN(PICK)(a, b, entry + 8); \
+            return FN(f_add)(even, terms == 4 ? FN(f_add)(odd, FN(PICK)(a, b, entry + 24)) : odd);                 \
+        }                                                                                                          \
+        vf t[8];                                                                                                   \
+        for (int64_t k = 0; k < 8; k++)                                                                            \
+            t[k] = k < terms ? FN(PICK)(a, b, entry + 8 * k) : FN(f_zero)();                                       \
+        for (int64_t half = 4; half; half /= 2)                                                                    \
+            for (int64_t k = 0; k < half; k++)                                                                     \
+                t[k] = FN(f_add)(t[k], t[k + half]);                                                               \
+        return t[0];                                                                                               \
     }
-    if (terms <= 4) {
-        vf even = FN(f_add)(FN(f_pick)(a, b, entry), FN(f_pick)(a, b, entry + 16)), odd = FN(f_pick)(a, b, entry + 8);
-        return FN(f_add)(even, terms == 4 ? FN(f_add)(odd, FN(f_pick)(a, b, entry + 24)) : odd);
-    }
-    vf t[8];
-    for (int64_t k = 0; k < 8; k++)
-        t[k] = k < terms ? FN(f_pick)(a, b, entry + 8 * k) : FN(f_zero)();
-    for (int64_t half = 4; half; half /= 2)
-        for (int64_t k = 0; k < half; k++)
-            t[k] = FN(f_add)(t[k], t[k + half]);
-    return t[0];
-}
+PICKED(F_picked, f_pick)
+PICKED(F_picked_any, f_pick_any)
+#undef PICKED
 #endif

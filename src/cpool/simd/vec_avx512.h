@@ -100,21 +100,26 @@ static inline vf FN(f_div)(vf s, vf d, vf r)
 }
 static inline vf FN(f_set)(double a) { return _mm512_set1_pd(a); }
 
-static inline void FN(to_f64)(char *p, vf a) { _mm512_storeu_pd(p, a); }
-static inline void FN(to_f32)(char *p, vf a) { _mm256_storeu_ps((float *)p, _mm512_cvtpd_ps(a)); }
-static inline void FN(to_f16)(char *p, vf a)
-{
-    _mm_storeu_si128((__m128i *)p, _mm256_cvtps_ph(_mm512_cvtpd_ps(a), _MM_FROUND_TO_NEAREST_INT));
-}
-static inline void FN(to_bf16)(char *p, vf a)
+static inline __m128i FN(as_bf16)(vf a)
 {
     __m256i bits = _mm256_castps_si256(_mm512_cvtpd_ps(a));
     __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
     __m256i round = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
     __mmask8 nan = _mm256_cmp_ps_mask(_mm256_castsi256_ps(bits), _mm256_castsi256_ps(bits), _CMP_UNORD_Q);
     round = _mm256_mask_or_epi32(round, nan, bits, _mm256_set1_epi32(0x400000));
-    _mm_storeu_si128((__m128i *)p, _mm256_cvtepi32_epi16(_mm256_srli_epi32(round, 16)));
+    return _mm256_cvtepi32_epi16(_mm256_srli_epi32(round, 16));
 }
+static inline __m128i FN(as_f16)(vf a) { return _mm256_cvtps_ph(_mm512_cvtpd_ps(a), _MM_FROUND_TO_NEAREST_INT); }
+
+static inline void FN(to_f64)(char *p, vf a) { _mm512_storeu_pd(p, a); }
+static inline void FN(to_f32)(char *p, vf a) { _mm256_storeu_ps((float *)p, _mm512_cvtpd_ps(a)); }
+static inline void FN(to_f16)(char *p, vf a) { _mm_storeu_si128((__m128i *)p, FN(as_f16)(a)); }
+static inline void FN(to_bf16)(char *p, vf a) { _mm_storeu_si128((__m128i *)p, FN(as_bf16)(a)); }
+/* The first n of them. */
+static inline void FN(ton_f64)(char *p, vf a, int n) { _mm512_mask_storeu_pd(p, MASK8(n), a); }
+static inline void FN(ton_f32)(char *p, vf a, int n) { _mm256_mask_storeu_ps(p, MASK8(n), _mm512_cvtpd_ps(a)); }
+static inline void FN(ton_f16)(char *p, vf a, int n) { _mm_mask_storeu_epi16(p, MASK8(n), FN(as_f16)(a)); }
+static inline void FN(ton_bf16)(char *p, vf a, int n) { _mm_mask_storeu_epi16(p, MASK8(n), FN(as_bf16)(a)); }
 
 #define HAS_PERM 1
 /* Eight of the sixteen neighbours in a and b; where an index lacks its sign, zero. */
@@ -122,5 +127,10 @@ static inline vf FN(f_pick)(vf a, vf b, const int64_t *index)
 {
     __m512i at = _mm512_loadu_si512(index);
     return _mm512_maskz_permutex2var_pd(_mm512_movepi64_mask(at), a, at, b);
+}
+/* The same where the sixteenth is a zero, which absent ones are then. */
+static inline vf FN(f_pick_any)(vf a, vf b, const int64_t *index)
+{
+    return _mm512_permutex2var_pd(a, _mm512_loadu_si512(index), b);
 }
 #define STRIP 8 /* vectors of a line that stay in registers */

@@ -4,7 +4,7 @@
 #include "cpool_simd.h"
 #include "scalar.h"
 
-enum { BATCH_ROWS = 8 };
+enum { BATCH_ROWS = 8, CPOOL_GROUP = 64 };
 
 static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -341,14 +341,18 @@ static void add_result(const cpool_call *c, scratch_map *s, int64_t *made, char 
             (cpool_result){sums, plane, divisor, c->reciprocal_wide + entry * c->channels, width, to, 0};
 }
 
+/* Whether lines go straight to results. */
+static int is_thin(const cpool_call *c, const cpool_tile *tile)
+{
+    return tile->fold.thin && c->isa->thin[c->type] && c->out_type == c->type && c->dense_out && c->row_off && !c->pack;
+}
+
 /* Rows into lines, and lines into windows. */
 static void add_and_fold(const cpool_call *c, const cpool_job *lines, int64_t count, int64_t shift,
                          const cpool_fold *fold, double *sums, int64_t stride, int64_t plane)
 {
     const cpool_isa *isa = c->isa;
-    if (fold->thin && isa->thin[c->type])
-        isa->thin[c->type](lines, count, shift, fold, sums, stride);
-    else if (c->max_rows == 1 && shift == 0 && isa->direct[c->type] && fold->c == 1 && fold->step == 1)
+    if (c->max_rows == 1 && shift == 0 && isa->direct[c->type] && fold->c == 1 && fold->step == 1)
         isa->direct[c->type](lines, count, fold, sums, stride);
     else {
         isa->lines[c->type](lines, count, shift);
@@ -365,6 +369,7 @@ static void run_rows(const cpool_call *c, const char *x, char *out, cursor *at, 
         int64_t filled = 0;
         const cpool_tile *tile = &c->tile[at->j];
         const int64_t width = (tile->last - tile->first) * c->channels;
+        const int thin = is_thin(c, tile);
         int64_t made = 0;
         cursor first;
         if (one_by_one)
@@ -376,9 +381,13 @@ static void run_rows(const cpool_call *c, const char *x, char *out, cursor *at, 
             job->base = x + at->x + tile->column * c->inner.x_stride;
             job->off = rows;
             job->n = tile->columns * c->channels;
-            add_result(c, s, &made, out + at->out, at->o, tile, s->sums + filled * width, plane, one_by_one);
+            add_result(c, s, &made, out + at->out, at->o, tile, s->sums + filled * width, plane, one_by_one || thin);
             if (c->pack || !c->row_off) /* the rows' scratch serves one line at a time */
                 add_line(c, s, job, tile->columns, c->inner.x_stride, c->channels);
+        }
+        if (thin) {
+            c->isa->thin[c->type](s->jobs, filled, 0, &tile->fold, s->results, 0);
+            continue;
         }
         if (!c->pack && c->row_off)
             add_and_fold(c, s->jobs, filled, 0, &tile->fold, s->sums, width, plane);
@@ -393,12 +402,15 @@ static void run_rows(const cpool_call *c, const char *x, char *out, cursor *at, 
     }
 }
 
-/* Whole planes, of at most a group of lines each: prepared once, only the addresses move. */
+/* Whole planes, of at most a group of lines each: prepared once, only the addresses move. Several planes are folded
+ * before the first of them is finished: sums just written in one way are not quickly read in another. */
 static void run_planes(const cpool_call *c, const char *x, char *out, cursor *at, int64_t planes, scratch_map *s)
 {
     const cpool_tile *tile = c->tile;
     const int64_t lines = c->outer_windows, width = tile->last * c->channels, plane = c->group * c->sums_len;
-    int64_t made = 0;
+    const int64_t at_once = least(c->group / lines, planes);
+    const int thin = is_thin(c, tile);
+    int64_t made = 0, outs[CPOOL_GROUP];
     cursor first;
     cursor_set(c, &first, 0);
     prepare_slots(c, s, lines);
@@ -407,11 +419,26 @@ static void run_planes(const cpool_call *c, const char *x, char *out, cursor *at
         job->rows = rows_of(c, o, s->rows, &job->off);
         job->base = x + tile->column * c->inner.x_stride;
         job->n = tile->columns * c->channels;
-        add_result(c, s, &made, out + first.out, o, tile, s->sums + o * width, plane, 0);
+        add_result(c, s, &made, out + first.out, o, tile, s->sums + o * width, plane, thin);
     }
-    for (; planes; planes--, advance_line(c, at)) {
-        add_and_fold(c, s->jobs, lines, at->x, &tile->fold, s->sums, width, plane);
-        c->isa->finish[c->kind][c->out_type](s->results, made, at->out);
+    if (thin) {
+        for (; planes; planes--, advance_line(c, at))
+            c->isa->thin[c->type](s->jobs, lines, at->x, &tile->fold, s->results, at->out);
+        return;
+    }
+    for (int64_t r = made; r < at_once * made; r++) {
+        s->results[r] = s->results[r - made];
+        s->results[r].sums += lines * width;
+    }
+    while (planes) {
+        const int64_t now = least(at_once, planes);
+        for (int64_t p = 0; p < now; p++, advance_line(c, at)) {
+            add_and_fold(c, s->jobs, lines, at->x, &tile->fold, s->sums + p * lines * width, width, plane);
+            outs[p] = at->out;
+        }
+        for (int64_t p = 0; p < now; p++)
+            c->isa->finish[c->kind][c->out_type](s->results + p * made, made, outs[p]);
+        planes -= now;
     }
 }
 
