@@ -7,7 +7,19 @@ import re
 
 import numpy as np
 import pytest
-from helpers import BFLOAT16, DTYPES, INTEGERS, LAYOUTS, assert_same_bits, check, dtype_of, place, python, run_python, sample
+from helpers import (
+    BFLOAT16,
+    DTYPES,
+    INTEGERS,
+    LAYOUTS,
+    assert_same_bits,
+    check,
+    dtype_of,
+    place,
+    python,
+    run_python,
+    sample,
+)
 
 import cpool
 from cpool import dispatch

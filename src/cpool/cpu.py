@@ -194,6 +194,7 @@ SUM_F, SUM_D, SUM_I, SUM_W = range(4)
 LINE = 1024  # elements of a line at a time: two of them and what they need stay in L1
 GROUP = 2048  # elements of the lines that are worked on together
 LINES = 64  # the most of them; as in simd/walk.c
+STRIP = 64  # elements of a line that AVX-512 keeps in registers
 PAD = 16
 ROW_TABLE = 32768  # rows of outer windows that are listed once; more are listed as they come
 
@@ -383,6 +384,8 @@ def build(plan: Plan) -> _kernels.Call:
     kind = _kind(code, path)
     tiles: list[dict[str, Any]] = []
     channel_tile = min(channels, LINE if path != "copy" else 8 * LINE)
+    if path == "pixels" and STRIP < channels <= 2 * STRIP:
+        channel_tile = -(-channels // 16) * 8  # two halves, each of which stays in registers
     group = 1
     if path == "rows":
         tiles = [] if empty else _tiles(spec_inner, channels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -193,11 +194,13 @@ def _make_plan(name: str, rule: Rule, args: tuple[Any, ...], x: Array, dtype: An
 
 
 def _frozen(value: Any) -> Any:
-    """Lists as tuples, so that a key can be made of it."""
+    """What can't change any more, so that a key can be made of it: lists as tuples, what is an index as an int."""
     if isinstance(value, (list, tuple)):
         return tuple(_frozen(v) for v in value)
     if isinstance(value, np.ndarray):
         return _frozen(value.tolist())
+    if hasattr(value, "__index__") and not isinstance(value, (int, np.bool_)):
+        return operator.index(value)
     return value
 
 

@@ -46,15 +46,25 @@ static inline __attribute__((always_inline)) void NAME(strip)(const cpool_job *j
 #endif
     const int64_t rows = job->rows, run = job->run, step = job->run_step;
     const int64_t *off = job->off;
+    /* Rows of a few lines of cache each: the processor's own prefetching loses its way between them. */
+    const int64_t ahead = AHEAD * (run > 1 ? step : rows > 1 ? off[1] - off[0] : 0);
+#define PREFETCH(p)                                                                                                \
+    for (int u = 0; u < count; u += 64 / (8 * SIZE))                                                               \
+    cpool_prefetch((p), ahead + 8 * SIZE * u)
     if (run == 1)
-        for (int64_t r = 0; r < rows; r++)
+        for (int64_t r = 0; r < rows; r++) {
+            PREFETCH(base + off[r]);
             ONE_ROW(base + off[r]);
+        }
     else
         for (int64_t r = 0; r < rows; r++) {
             const char *p = base + off[r];
-            for (int64_t t = 0; t < run; t++, p += step)
+            for (int64_t t = 0; t < run; t++, p += step) {
+                PREFETCH(p);
                 ONE_ROW(p);
+            }
         }
+#undef PREFETCH
 #undef ONE_ROW
 #if BATCH
     for (int u = 0; u < count; u++)
@@ -64,8 +74,9 @@ static inline __attribute__((always_inline)) void NAME(strip)(const cpool_job *j
         A_ST(acc + 8 * u, job->plane, a[u]);
 }
 
-/* Eight rows (or `rows` < 8) into accumulators in memory, from element 0 to n. */
-static inline __attribute__((always_inline)) A NAME(eight)(A a, const char *const *p, int64_t at, int rows)
+/* Rows into accumulators in memory, from element 0 to n. */
+#define ROWS 8
+static inline __attribute__((always_inline)) A NAME(some_rows)(A a, const char *const *p, int64_t at, int rows)
 {
 #if BATCH
     X part = XLD(p[0] + at);
@@ -81,29 +92,28 @@ static inline __attribute__((always_inline)) A NAME(eight)(A a, const char *cons
 
 static void NAME(rows)(const char *const *p, int rows, ACC *acc, int64_t plane, int64_t n, int add)
 {
+    const int64_t ahead = rows > 1 ? rows * (p[1] - p[0]) : 0;
     int64_t i = 0;
-    if (rows == 8) {
-        for (; i + 16 <= n; i += 16) {
-            A a = add ? A_LD(acc + i, plane) : A_ZERO(), b = add ? A_LD(acc + i + 8, plane) : A_ZERO();
-            a = NAME(eight)(a, p, i * SIZE, 8);
-            b = NAME(eight)(b, p, (i + 8) * SIZE, 8);
-            A_ST(acc + i, plane, a);
-            A_ST(acc + i + 8, plane, b);
-        }
-    }
 #define SOME(R)                                                                                                    \
     case R:                                                                                                        \
-        for (; i + 8 <= n; i += 8)                                                                                 \
-            A_ST(acc + i, plane, NAME(eight)(add ? A_LD(acc + i, plane) : A_ZERO(), p, i * SIZE, R));              \
+        for (; i + 16 <= n; i += 16) {                                                                             \
+            A a = add ? A_LD(acc + i, plane) : A_ZERO(), b = add ? A_LD(acc + i + 8, plane) : A_ZERO();            \
+            for (int r = 0; r < R; r++)                                                                            \
+                cpool_prefetch(p[r], ahead + i * SIZE);                                                            \
+            a = NAME(some_rows)(a, p, i * SIZE, R);                                                                \
+            b = NAME(some_rows)(b, p, (i + 8) * SIZE, R);                                                          \
+            A_ST(acc + i, plane, a);                                                                               \
+            A_ST(acc + i + 8, plane, b);                                                                           \
+        }                                                                                                          \
         break;
     switch (rows) {
         SOME(1) SOME(2) SOME(3) SOME(4) SOME(5) SOME(6) SOME(7) SOME(8)
     }
 #undef SOME
-    if (i < n) {
+    for (; i < n; i += 8) {
         A a = add ? A_LD(acc + i, plane) : A_ZERO();
         for (int r = 0; r < rows; r++)
-            a = ADDX(a, XLDN(p[r] + i * SIZE, (int)(n - i)));
+            a = ADDX(a, n - i < 8 ? XLDN(p[r] + i * SIZE, (int)(n - i)) : XLD(p[r] + i * SIZE));
         A_ST(acc + i, plane, a);
     }
 }
@@ -133,13 +143,13 @@ static inline __attribute__((always_inline)) void NAME(line)(const cpool_job *jo
 #undef STRIP_OF
         return;
     }
-    const char *p[8];
+    const char *p[ROWS];
     int filled = 0, add = job->add;
     for (int64_t r = 0; r < job->rows; r++)
         for (int64_t t = 0; t < job->run; t++) {
             p[filled++] = base + job->off[r] + t * job->run_step;
-            if (filled == 8) {
-                NAME(rows)(p, 8, acc, job->plane, n, add);
+            if (filled == ROWS) {
+                NAME(rows)(p, ROWS, acc, job->plane, n, add);
                 filled = 0;
                 add = 1;
             }
@@ -219,6 +229,7 @@ static void NAME(direct)(const cpool_job *lines, int64_t count, const cpool_fold
             if (f->perm && f->perm_at[i / 8] >= 0) {
                 const int64_t *entry = f->perm + f->perm_at[i / 8], there = n - entry[0];
                 const char *p = line + entry[0] * SIZE;
+                cpool_prefetch(p, AHEAD_BYTES);
                 vf a = there >= 8 ? XLD(p) : XLDN(p, (int)there), b = FN(f_zero)();
                 if (there >= 16)
                     b = XLD(p + 8 * SIZE);
@@ -230,8 +241,11 @@ static void NAME(direct)(const cpool_job *lines, int64_t count, const cpool_fold
 #endif
             vf v[8];
             int64_t some = f->outputs - i < 8 ? f->outputs - i : 8;
-            for (int64_t k = 0; k < some; k++)
-                v[k] = NAME(short_window)(line + f->start[i + k] * SIZE, n - f->start[i + k], f->count[i + k]);
+            for (int64_t k = 0; k < some; k++) {
+                const char *p = line + f->start[i + k] * SIZE;
+                cpool_prefetch(p, AHEAD_BYTES);
+                v[k] = NAME(short_window)(p, n - f->start[i + k], f->count[i + k]);
+            }
             for (int64_t k = some; k < 8; k++)
                 v[k] = FN(f_zero)();
             FN(f_st)(sums + i, FN(f_fold8)(v));
@@ -350,5 +364,6 @@ static void NAME(lanes)(const cpool_job *jobs, int64_t count, double *sums, int6
 #undef XADD
 #undef XZERO
 #undef FAST_FOLD
+#undef ROWS
 #undef TO
 #undef TON

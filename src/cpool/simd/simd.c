@@ -24,6 +24,18 @@
 #define CPOOL_STRING2(s) #s
 #define CPOOL_STRING(s) CPOOL_STRING2(s)
 
+/* What will be read soon, if it is there at all: a prefetch never faults. */
+static inline __attribute__((always_inline)) void cpool_prefetch(const char *p, int64_t ahead)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    __builtin_prefetch((const void *)((uintptr_t)p + (uintptr_t)ahead), 0, 2);
+#else
+    (void)p, (void)ahead;
+#endif
+}
+#define AHEAD 16 /* rows */
+#define AHEAD_BYTES 1536
+
 /* The last elements of a row, fewer than eight, without reading or writing one too many. */
 static inline __attribute__((always_inline)) void cpool_copy_tail(void *to, const void *from, int n, const size_t size)
 {
