@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,7 @@ from numpy.typing import NDArray
 from . import _kernels
 from .errors import bad_value
 from .plan import BLOCK, LANES, Kept, Plan, Pooled, divisor_rows, packed_strides
-from .windows import Int64s, as_int
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from .windows import Int64s, as_int, windows
 
 Array = NDArray[Any]
 
@@ -37,13 +34,11 @@ def _count(argument: str, value: object) -> int:
     return n
 
 
-def cgroup_quota(root: str | Path = "/") -> float | None:
+def cgroup_quota(root: str | os.PathLike[str] = "/") -> float | None:
     """The CPUs that this process's control groups grant, of version 1 or 2; None without a limit."""
-    from pathlib import Path  # a quarter of the import, and not always wanted
-
-    base = Path(root)
+    base = os.fspath(root)
     try:
-        lines = (base / "proc/self/cgroup").read_text().splitlines()
+        lines = _read(base, "proc/self/cgroup").splitlines()
     except OSError:
         return None
     found: list[float] = []
@@ -51,30 +46,32 @@ def cgroup_quota(root: str | Path = "/") -> float | None:
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if number == "0" and not controllers:
-            mounts = [base / "sys/fs/cgroup", base / "sys/fs/cgroup/unified"]
+            mounts = ["sys/fs/cgroup", "sys/fs/cgroup/unified"]
         elif "cpu" in controllers.split(","):
-            mounts = [base / "sys/fs/cgroup" / controllers, base / "sys/fs/cgroup/cpu"]
+            mounts = [f"sys/fs/cgroup/{controllers}", "sys/fs/cgroup/cpu"]
         else:
             continue
         for mount in mounts:
             # A container often sees its own group as the root of the mount: look there, too.
-            group = mount / path.strip("/")
-            for place in (group, *group.parents):
-                if place != mount and mount not in place.parents:
-                    break
-                quota = _quota_of(place)
+            group = path.strip("/").split("/") if path.strip("/") else []
+            for depth in range(len(group), -1, -1):
+                quota = _quota_of(os.path.join(base, mount, *group[:depth]))
                 if quota is not None:
                     found.append(quota)
     return min(found, default=None)
 
 
-def _quota_of(group: Path) -> float | None:
+def _read(*path: str) -> str:
+    with open(os.path.join(*path), encoding="utf-8") as file:
+        return file.read()
+
+
+def _quota_of(group: str) -> float | None:
     try:
-        quota, period = (group / "cpu.max").read_text().split()
+        quota, period = _read(group, "cpu.max").split()
     except (OSError, ValueError):
         try:
-            quota = (group / "cpu.cfs_quota_us").read_text().strip()
-            period = (group / "cpu.cfs_period_us").read_text().strip()
+            quota, period = _read(group, "cpu.cfs_quota_us"), _read(group, "cpu.cfs_period_us")
         except OSError:
             return None
     try:
@@ -232,8 +229,6 @@ def _pool(axis: Pooled) -> dict[str, Any]:
 
 def _whole(stride: int) -> Pooled:
     """A pooled axis of one element, for plans that pool none."""
-    from .windows import windows
-
     return Pooled(windows(1, 1), stride, stride)
 
 
