@@ -17,11 +17,14 @@ cdef extern from "simd/cpool_simd.h" nogil:
         const int64_t *perm
         const int64_t *perm_at
         int thin
+    ctypedef struct cpool_kernels:
+        pass
     ctypedef struct cpool_isa:
         const char *name
+        cpool_kernels of[2]
         void (*read)(const char *data, int64_t bytes) noexcept nogil
     ctypedef struct cpool_pool:
-        int64_t m, x_stride, out_stride, step
+        int64_t m, x_stride, out_stride, step, index_stride
         const int64_t *start
         const int64_t *count
     ctypedef struct cpool_tile:
@@ -29,6 +32,8 @@ cdef extern from "simd/cpool_simd.h" nogil:
         cpool_fold fold
     ctypedef struct cpool_call:
         const cpool_isa *isa
+        const cpool_kernels *kernels
+        int reducer
         int type, out_type, kind, path, size, out_size, pack, swap, kept
         int64_t kept_len[66]
         int64_t kept_x[66]
@@ -52,18 +57,28 @@ cdef extern from "simd/cpool_simd.h" nogil:
         const double *reciprocal_wide
         int dense_out
         int64_t units, acc_len, sums_len, group, planes
+    ctypedef struct cpool_scatter:
+        int type, size
+        int64_t outer, outputs, length, inner
+        const int64_t *lowest
+        const int64_t *highest
+    int CPOOL_SCATTER_CHUNK
+    int64_t cpool_scatter_units(const cpool_scatter *c) noexcept
+    int64_t cpool_scatter_scratch(const cpool_scatter *c) noexcept
+    void cpool_scatter_run(const cpool_scatter *c, const char *grad, const int64_t *indices, char *out, int64_t begin,
+                           int64_t end, void *scratch) noexcept
     ctypedef unsigned int cpool_mode
-    int CPOOL_MAXDIM
+    int CPOOL_MAXDIM, CPOOL_AVG, CPOOL_MAX
     int CPOOL_PATH_ROWS, CPOOL_PATH_PIXELS, CPOOL_PATH_LANES, CPOOL_PATH_WIDE, CPOOL_PATH_COPY
     const cpool_isa *cpool_isa_at(int index) noexcept
     int64_t cpool_scratch_bytes(const cpool_call *call) noexcept
-    void cpool_run(const cpool_call *call, const char *x, char *out, int64_t begin, int64_t end,
+    void cpool_run(const cpool_call *call, const char *x, char *out, int64_t *indices, int64_t begin, int64_t end,
                    void *scratch) noexcept
     int64_t cpool_blocks(const cpool_call *call, int64_t unit) noexcept
     void cpool_run_block(const cpool_call *call, const char *x, int64_t unit, int64_t block, double *partial,
                          void *scratch) noexcept
-    void cpool_run_total(const cpool_call *call, const char *x, char *out, int64_t unit, int64_t blocks,
-                         int first, int last, const double *partials, double *total, void *scratch) noexcept
+    void cpool_run_total(const cpool_call *call, const char *x, char *out, int64_t *indices, int64_t unit,
+                         int64_t blocks, int first, int last, const double *partials, double *total, void *scratch) noexcept
     cpool_mode cpool_mode_enter() noexcept
     void cpool_mode_leave(cpool_mode old) noexcept
 
@@ -71,8 +86,10 @@ cdef extern from "simd/cpool_simd.h" nogil:
 cdef struct Team:
     # what the threads of one region share
     const cpool_call *call
+    const cpool_scatter *gradients  # instead of a call
     const char *x
     char *out
+    int64_t *indices          # where the largest are, or NULL
     int64_t begin, end, chunk, scratch
     int64_t unit              # of a window whose blocks are spread; -1: units are
     double *partials
@@ -100,7 +117,7 @@ cdef class Call:
 
     cdef bint fits(self, cnp.ndarray out) noexcept
     cdef int start(self, cnp.ndarray x, cnp.ndarray out, threads) except -1
-    cdef int execute(self, const char *x, char *out, int threads) except -1
+    cdef int execute(self, const char *x, char *out, int64_t *indices, int threads) except -1
     cdef int execute_blocks(self, Team *team, int size) except -1
     cdef void total(self, Team *team, int64_t unit, int64_t blocks, bint first, bint last, int64_t at) noexcept nogil
     cdef void learn(self, double took) noexcept

@@ -72,6 +72,7 @@ PATHS = {
     "rows": CPOOL_PATH_ROWS, "pixels": CPOOL_PATH_PIXELS, "lanes": CPOOL_PATH_LANES, "wide": CPOOL_PATH_WIDE,
     "copy": CPOOL_PATH_COPY,
 }
+REDUCERS = {"avg": CPOOL_AVG, "max": CPOOL_MAX}
 
 
 def isa_names():
@@ -139,6 +140,7 @@ cdef void set_pool(cpool_pool *pool, dict axis):
     pool.x_stride = axis["x_stride"]
     pool.out_stride = axis["out_stride"]
     pool.step = axis["step"]
+    pool.index_stride = axis["index_stride"]
     pool.start = ints(axis["start"])
     pool.count = ints(axis["count"])
 
@@ -158,8 +160,10 @@ cdef void work(Team *team) noexcept nogil:
         if i >= team.end:
             break
         stop = min(i + team.chunk, team.end)
-        if team.unit < 0:
-            cpool_run(team.call, team.x, team.out, i, stop, scratch)
+        if team.gradients != NULL:
+            cpool_scatter_run(team.gradients, team.x, team.indices, team.out, i, stop, scratch)
+        elif team.unit < 0:
+            cpool_run(team.call, team.x, team.out, team.indices, i, stop, scratch)
         else:
             while i < stop:
                 cpool_run_block(team.call, team.x, team.unit, i,
@@ -197,8 +201,10 @@ cdef void work_alone(Team *team) noexcept nogil:
     """No region, not even of one thread: all that the child of a fork can rely on."""
     cdef int64_t i
     cdef cpool_mode mode = cpool_mode_enter()
-    if team.unit < 0:
-        cpool_run(team.call, team.x, team.out, team.begin, team.end, team.memory)
+    if team.gradients != NULL:
+        cpool_scatter_run(team.gradients, team.x, team.indices, team.out, team.begin, team.end, team.memory)
+    elif team.unit < 0:
+        cpool_run(team.call, team.x, team.out, team.indices, team.begin, team.end, team.memory)
     else:
         for i in range(team.begin, team.end):
             cpool_run_block(team.call, team.x, team.unit, i, team.partials + (i - team.begin) * team.partial,
@@ -241,6 +247,8 @@ cdef class Call:
         self.tables = spec
         self.path = spec["path"]
         c.isa = find_isa(spec["isa"])
+        c.reducer = REDUCERS[plan.reducer]
+        c.kernels = &c.isa.of[c.reducer]
         c.type, c.out_type, c.kind = spec["type"], spec["out_type"], spec["kind"]
         c.path = PATHS[self.path]
         c.size, c.out_size = spec["size"], spec["out_size"]
@@ -339,12 +347,13 @@ cdef class Call:
         """A function of (x, out) for arrays that lie just so; it returns None for others."""
         return Prepared.__new__(Prepared, self, threads)
 
-    def run(self, cnp.ndarray x not None, cnp.ndarray out, int threads):
-        """Pool x, which is as the plan says, into `out` or a new array; the result."""
+    def run(self, cnp.ndarray x not None, cnp.ndarray out, int threads, cnp.ndarray indices=None):
+        """Pool x, which is as the plan says, into `out` or a new array; the result. `indices` lie as it does."""
         if out is None:
             out = self.empty()
         if self.c.units and self.c.lines:
-            self.execute(<const char *> cnp.PyArray_DATA(x), <char *> cnp.PyArray_DATA(out), threads)
+            self.execute(<const char *> cnp.PyArray_DATA(x), <char *> cnp.PyArray_DATA(out),
+                         NULL if indices is None else <int64_t *> cnp.PyArray_DATA(indices), threads)
         return out
 
     cdef bint fits(self, cnp.ndarray out) noexcept:
@@ -364,16 +373,18 @@ cdef class Call:
         if self.c.units:
             if self.cost >= TEAM_WARM or force_team:
                 limit = threads()
-            self.execute(<const char *> cnp.PyArray_DATA(x), <char *> cnp.PyArray_DATA(out), limit)
+            self.execute(<const char *> cnp.PyArray_DATA(x), <char *> cnp.PyArray_DATA(out), NULL, limit)
         return 0
 
-    cdef int execute(self, const char *x, char *out, int threads) except -1:
+    cdef int execute(self, const char *x, char *out, int64_t *indices, int threads) except -1:
         cdef Team team
         cdef int size = team_size(self.cost, threads)
         cdef int64_t begun, slices, per_slice, i
         team.call = &self.c
+        team.gradients = NULL
         team.x = x
         team.out = out
+        team.indices = indices
         team.unit = -1
         team.cost = self.cost
         team.scratch = self.scratch
@@ -450,7 +461,7 @@ cdef class Call:
 
     cdef void total(self, Team *team, int64_t unit, int64_t blocks, bint first, bint last, int64_t at) noexcept nogil:
         cdef cpool_mode mode = cpool_mode_enter()
-        cpool_run_total(team.call, team.x, team.out, unit, blocks, first, last, team.partials, team.partials + at,
+        cpool_run_total(team.call, team.x, team.out, team.indices, unit, blocks, first, last, team.partials, team.partials + at,
                         team.memory)
         cpool_mode_leave(mode)
 
@@ -499,6 +510,49 @@ cdef class Prepared:
                 return None
         call.start(source, target, self.threads)
         return target
+
+
+def scatter(cnp.ndarray grad not None, cnp.ndarray indices not None, cnp.ndarray out not None, dict spec, int threads):
+    """Add gradients to the elements that indices name; all arrays in C order, the indices within their planes."""
+    cdef cpool_scatter c
+    cdef Team team
+    cdef int64_t units, i = 0, per_slice
+    cdef double cost
+    memset(&c, 0, sizeof(c))
+    memset(&team, 0, sizeof(team))
+    c.type, c.size = spec["type"], spec["size"]
+    c.outer, c.outputs, c.length, c.inner = spec["outer"], spec["outputs"], spec["length"], spec["inner"]
+    if spec["lowest"] is not None:
+        c.lowest, c.highest = ints(spec["lowest"]), ints(spec["highest"])
+    units = cpool_scatter_units(&c)
+    if not units:
+        return
+    cost = 1.0 * c.outer * c.inner * (c.length + 3.0 * c.outputs)
+    threads = team_size(cost, threads)
+    team.gradients = &c
+    team.x = <const char *> cnp.PyArray_DATA(grad)
+    team.indices = <int64_t *> cnp.PyArray_DATA(indices)
+    team.out = <char *> cnp.PyArray_DATA(out)
+    team.cost = cost
+    team.scratch = cpool_scatter_scratch(&c)
+    team.memory = <char *> cpool_scratch_take(team.scratch * threads)
+    if team.memory == NULL:
+        raise MemoryError(f"no memory for {team.scratch * threads} bytes of scratch")
+    per_slice = max(1, <int64_t> (units * min(1.0, SLICE * threads / cost)))
+    try:
+        while i < units:
+            team.begin, team.end = i, min(i + per_slice, units)
+            team.chunk = 1 if force_team else max((team.end - team.begin) // (8 * threads), 1)
+            with nogil:
+                run_team(&team, threads)
+            i = team.end
+            if i < units:
+                PyErr_CheckSignals()
+    finally:
+        cpool_scratch_give(team.memory)
+
+
+SCATTER_CHUNK = CPOOL_SCATTER_CHUNK
 
 
 # ---- the short way in: calls that were seen before -------------------------------------------------

@@ -16,7 +16,11 @@ Wrap = Callable[[Array], Any]
 
 _CPU = (1, 3)  # DLPack's kDLCPU and kDLCUDAHost: memory that the host reads
 
-NUMBERS = "bool, (u)int8 to (u)int64, float16, bfloat16, float32, float64, complex64 and complex128 can be averaged"
+REALS = "bool, (u)int8 to (u)int64, float16, bfloat16, float32"
+NUMBERS = {
+    "avg": f"{REALS}, float64, complex64 and complex128 can be averaged",
+    "max": f"{REALS} and float64 have a largest",
+}
 
 
 _LETTERS = {"float": "efd", "integer": "?bBhHiIlLqQ", "complex": "FD"}
@@ -88,10 +92,10 @@ def family(dtype: np.dtype[Any]) -> str | None:
     return FAMILIES.get(native(dtype))
 
 
-def check_type(argument: str, x: Array) -> None:
-    """Refuse what can't be averaged."""
-    if family(x.dtype) is None:
-        bad_kind(argument, x.dtype, NUMBERS)
+def check_type(argument: str, x: Array, reducer: str) -> None:
+    """Refuse what can't be averaged, or has no order."""
+    if family(x.dtype) in (None, "complex" if reducer == "max" else None):
+        bad_kind(argument, x.dtype, NUMBERS[reducer])
 
 
 def native(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -127,6 +131,13 @@ def average_type(x: np.dtype[Any], dtype: Any, out: Array | None) -> np.dtype[An
         }[mine or "float"]
         bad_kind(argument, asked, f"an average of {x} can be {what}")
     return asked
+
+
+def max_type(x: np.dtype[Any], out: Array | None) -> np.dtype[Any]:
+    """The type of the largest of x: its own."""
+    if out is not None and native(out.dtype) != native(x):
+        bad_kind("out", out.dtype, f"the largest of {x} are {native(x)}")
+    return native(x)
 
 
 def _as_type(dtype: Any) -> np.dtype[Any]:

@@ -185,7 +185,7 @@ def force_split() -> Iterator[None]:
 # ---- from a plan to a call ---------------------------------------------------------------------
 
 TYPES = ("f2", "bfloat16", "f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")
-F16, BF16, F32, F64, I8, U8, I16, U16, I32, U32, I64, U64 = range(12)
+F16, BF16, F32, F64, I8, U8, I16, U16, I32, U32, I64, U64, WIDE = range(13)
 SUM_F, SUM_D, SUM_I, SUM_W = range(4)
 
 LINE = 1024  # elements of a line at a time: two of them and what they need stay in L1
@@ -193,6 +193,7 @@ GROUP = 2048  # elements of the lines that are worked on together
 LINES = 64  # the most of them; as in simd/walk.c
 STRIP = 64  # elements of a line that AVX-512 keeps in registers
 PAD = 16
+SCATTER_CHUNK = _kernels.SCATTER_CHUNK
 ROW_TABLE = 32768  # rows of outer windows that are listed once; more are listed as they come
 
 
@@ -205,10 +206,12 @@ def type_code(item: np.dtype[Any]) -> int:
     return TYPES.index(f"{item.kind}{item.itemsize}")
 
 
-def _kind(code: int, path: str) -> int:
+def _kind(code: int, path: str, reducer: str) -> int:
+    if reducer == "max":
+        return SUM_I if code >= I64 else SUM_F
     if code == F64:
         return SUM_D
-    if code <= F32:
+    if code <= F32 or code == WIDE:
         return SUM_F
     if code >= I64 or (code >= I32 and path == "wide"):
         return SUM_W
@@ -222,6 +225,7 @@ def _pool(axis: Pooled) -> dict[str, Any]:
         "x_stride": axis.x_stride,
         "out_stride": axis.out_stride,
         "step": table.step,
+        "index_stride": axis.index_stride,
         "start": np.ascontiguousarray(table.starts),
         "count": np.ascontiguousarray(table.sizes),
     }
@@ -270,12 +274,12 @@ def _rows_table(pools: list[dict[str, Any]], windows: int) -> tuple[Int64s | Non
     return np.concatenate(lists), starts
 
 
-def _tiles(inner: dict[str, Any], channels: int) -> list[dict[str, Any]]:
+def _tiles(inner: dict[str, Any], channels: int, repeat: bool) -> list[dict[str, Any]]:
     """Runs of inner windows whose columns make a line of about LINE elements."""
     start, count, step = inner["start"], inner["count"], inner["step"]
     # Padding and dilation together put windows out of order: the least still to come, the most so far.
     least = np.minimum.accumulate(start[::-1])[::-1]
-    most_so_far = np.maximum.accumulate(start + (count - 1) * step + 1)
+    most_so_far = np.maximum.accumulate(start + np.maximum(count - 1, 0) * step + 1)  # an empty window needs one, too
     tiles = []
     first, m = 0, inner["m"]
     most = max(1, LINE // channels)
@@ -288,7 +292,7 @@ def _tiles(inner: dict[str, Any], channels: int) -> list[dict[str, Any]]:
         stride = int(begin[1] - begin[0]) if last - first > 1 else 0
         same = bool((sizes == sizes[0]).all()) and bool((np.diff(begin) == stride).all())
         columns = int(most_so_far[last - 1]) - column
-        perm, perm_at = (None, None) if channels > 1 or step > 1 else _permutations(begin, sizes, columns)
+        perm, perm_at = (None, None) if channels > 1 or step > 1 else _permutations(begin, sizes, columns, repeat)
         tiles.append(
             {
                 "first": first,
@@ -297,7 +301,7 @@ def _tiles(inner: dict[str, Any], channels: int) -> list[dict[str, Any]]:
                 "columns": columns,
                 "start": np.pad(begin, (0, -len(begin) % 8)),
                 "count": np.pad(sizes, (0, -len(begin) % 8)),
-                "vectors": -(-int(sizes.max()) // 8),
+                "vectors": max(1, -(-int(sizes.max()) // 8)),
                 "uniform": stride if same else 0,
                 "perm": perm,
                 "perm_at": perm_at,
@@ -307,22 +311,25 @@ def _tiles(inner: dict[str, Any], channels: int) -> list[dict[str, Any]]:
     return tiles
 
 
-def _permutations(start: Int64s, count: Int64s, columns: int) -> tuple[Int64s | None, Int64s | None]:
+def _permutations(start: Int64s, count: Int64s, columns: int, repeat: bool) -> tuple[Int64s | None, Int64s | None]:
     """For each 8 windows that lie in 16 columns: the base, the terms, and term t of each window.
 
-    What is there has its sign set; what isn't is the last of the sixteen, which is zero where there are fewer.
+    What is there has its sign set; what isn't is the last of the sixteen, which is zero where there are fewer,
+    or (`repeat`) the first term once more.
     """
     entries: list[Array] = []
     at = np.full((len(start) + 7) // 8, -1, np.int64)
     length = 0
     for g in range(len(at)):
         s, n = start[8 * g : 8 * g + 8], count[8 * g : 8 * g + 8]
-        base, terms = 0 if columns <= 16 else int(s[0]), int(n.max())
+        base, terms = 0 if columns <= 16 else int(s.min()), max(1, int(n.max()))
         if int((s + n).max()) - base > 16 or int(s.min()) < base or terms > 8:
             continue
         index = np.full((terms, 8), 15, np.int64)
         t = np.arange(terms)[:, None]
         index[:, : len(s)] = np.where(t < n[None, :], (s[None, :] - base + t) | np.int64(-(2**63)), 15)
+        if repeat:
+            index = np.where(index == 15, index[:1], index)
         at[g] = length
         entries.append(np.concatenate([[base, terms], index.reshape(-1)]))
         length += len(entries[-1])
@@ -339,7 +346,7 @@ _RESULT = 1.0
 def build(plan: Plan) -> _kernels.Call:
     """The plan as the kernels take it."""
     size = plan.item.itemsize
-    code = type_code(plan.item)
+    code = WIDE if plan.wide else type_code(plan.item)
     pooled = plan.pooled or (_whole(size),)
     inner, outer = pooled[-1], pooled[:-1]
     axis, kept, pack = _choose_channels(plan, inner)
@@ -371,19 +378,19 @@ def build(plan: Plan) -> _kernels.Call:
         and channel_out == out_size
         and plan.item == plan.out_item
         and plan.divisor is None
-        and code <= F64
+        and (code <= F64 or plan.reducer == "max")
     ):
         path = "copy"
     if path == "wide" and plan.lanes == LANES and step > 1:
         pack = True
-    kind = _kind(code, path)
+    kind = _kind(code, path, plan.reducer)
     tiles: list[dict[str, Any]] = []
     channel_tile = min(channels, LINE if path != "copy" else 8 * LINE)
     if path == "pixels" and STRIP < channels <= 2 * STRIP:
         channel_tile = -(-channels // 16) * 8  # two halves, each of which stays in registers
     group = 1
     if path == "rows":
-        tiles = [] if empty else _tiles(spec_inner, channels)
+        tiles = [] if empty else _tiles(spec_inner, channels, plan.reducer == "max")
         acc = max((t["columns"] for t in tiles), default=1) * channels
         sums = max((t["last"] - t["first"] for t in tiles), default=1) * channels
     elif path == "lanes":
@@ -399,7 +406,7 @@ def build(plan: Plan) -> _kernels.Call:
     elif path == "lanes":
         group = LINES
     row_off, row_at = (None, None) if empty else _rows_table(pools, outer_windows)
-    rows, divisor = divisor_rows(pooled, plan.divisor)
+    rows, divisor = divisor_rows(pooled, 1 if plan.reducer == "max" else plan.divisor)
     divisor_pad = np.ones(PAD)
     if path == "rows" and len(rows) * divisor.shape[1] * channels <= 4 * GROUP:
         # one row for each outer window: what is finished as one piece finds its divisors in one piece
@@ -469,9 +476,14 @@ def call_of(plan: Plan) -> _kernels.Call:
     return call
 
 
-def run(plan: Plan, x: Array, out: Array | None) -> Array:
-    """Pool x by the plan, into `out` or a new array."""
-    return call_of(plan).run(x, out, get_num_threads())
+def run(plan: Plan, x: Array, out: Array | None, indices: Array | None = None) -> Array:
+    """Pool x by the plan, into `out` or a new array; `indices` lie in memory as the result does."""
+    return call_of(plan).run(x, out, get_num_threads(), indices)
+
+
+def scatter(grad: Array, indices: Array, out: Array, spec: dict[str, Any]) -> None:
+    """Add gradients to the elements that indices name."""
+    _kernels.scatter(grad, indices, out, spec, get_num_threads())
 
 
 def remember(name: str, args: tuple[Any, ...], x: Array, plan: Plan) -> None:

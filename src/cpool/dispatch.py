@@ -104,7 +104,9 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def run(plan: Plan, x: NDArray[Any], out: NDArray[Any] | None, backend: Any) -> NDArray[Any]:
+def run(
+    plan: Plan, x: NDArray[Any], out: NDArray[Any] | None, backend: Any, indices: NDArray[Any] | None = None
+) -> NDArray[Any]:
     """Pool x on the backend that the user's choices name."""
     choose(backend)
-    return cpu.run(plan, x, out)
+    return cpu.run(plan, x, out, indices)

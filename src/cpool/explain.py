@@ -25,6 +25,15 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
         "avg_pool2d",
         "avg_pool3d",
         "global_avg_pool",
+        "adaptive_max_pool",
+        "adaptive_max_pool1d",
+        "adaptive_max_pool2d",
+        "adaptive_max_pool3d",
+        "max_pool",
+        "max_pool1d",
+        "max_pool2d",
+        "max_pool3d",
+        "global_max_pool",
     )
 }
 

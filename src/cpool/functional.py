@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,17 @@ Ints = int | Sequence[int]
 Padding = int | str | Sequence[int] | Sequence[tuple[int, int]]
 Tables = tuple[tuple[int, ...], tuple[Windows | None, ...], int | None]
 Rule = Callable[[tuple[int, ...], tuple[Any, ...]], Tables]
+Pair = tuple[Array, Array]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation: how its arguments become windows, and what it makes of them."""
+
+    name: str
+    rule: Rule
+    reducer: str = "avg"
+
 
 LETTERS = {1: "L", 2: "HW", 3: "DHW"}
 
@@ -162,22 +174,31 @@ def _axes(shape: tuple[int, ...], axes: Any) -> tuple[int, ...]:
 # ---- from arguments to a result --------------------------------------------------------------------
 
 
-def _make_plan(name: str, rule: Rule, args: tuple[Any, ...], x: Array, dtype: Any, out_like: Array | None) -> Plan:
-    axes, tables, divisor = rule(x.shape, args)
-    out_dtype = arrays.average_type(x.dtype, dtype, out_like)
+def _make_plan(
+    op: Operation, args: tuple[Any, ...], x: Array, dtype: Any, out_like: Array | None, indexed: bool = False
+) -> Plan:
+    axes, tables, divisor = op.rule(x.shape, args)
+    if op.reducer == "max":
+        out_dtype = arrays.max_type(x.dtype, out_like)
+    else:
+        out_dtype = arrays.average_type(x.dtype, dtype, out_like)
+    if indexed:  # an axis that is kept as it is, is counted in the index all the same
+        tables = tuple(windows(x.shape[a], x.shape[a]) if t is None else t for a, t in zip(axes, tables, strict=True))
     out_shape = list(x.shape)
     for axis, table in zip(axes, tables, strict=True):
         out_shape[axis] = x.shape[axis] if table is None else table.count
-    check_size(name, args[0] if args else x.shape, out_shape, out_dtype.itemsize)
-    check_divisor("kernel_size" if name.startswith("avg") else "x", tuple(t for t in tables if t is not None))
+    check_size(op.name, args[0] if args else x.shape, out_shape, max(out_dtype.itemsize, 8 * indexed))
+    if op.reducer == "avg":
+        strided = op.name.startswith("avg")
+        check_divisor("kernel_size" if strided else "x", tuple(t for t in tables if t is not None))
     shape = tuple(out_shape)
     if out_like is not None:
         arrays.check_out(out_like, shape)
     order = memory_order(x.shape, x.strides)
     out_strides = packed_strides(shape, order, out_dtype.itemsize) if out_like is None else out_like.strides
     plan = Plan(
-        operation=name,
-        reducer="avg",
+        operation=op.name,
+        reducer=op.reducer,
         x_shape=x.shape,
         x_dtype=x.dtype,
         out_shape=shape,
@@ -189,6 +210,7 @@ def _make_plan(name: str, rule: Rule, args: tuple[Any, ...], x: Array, dtype: An
         out_item=arrays.item_of(out_dtype),
         swapped=not x.dtype.isnative,
         elements=product(x.shape) * (2 if x.dtype.kind == "c" else 1),
+        indexed=indexed,
     )
     return lay_out(plan, x.strides, out_strides, order)
 
@@ -204,62 +226,104 @@ def _frozen(value: Any) -> Any:
     return value
 
 
-def _run(name: str, rule: Rule, args: tuple[Any, ...], x: Any, dtype: Any, out: Any, backend: Any) -> Any:
+def _run(op: Operation, args: tuple[Any, ...], x: Any, dtype: Any, out: Any, backend: Any) -> Any:
     """One call, whole: seen before, or planned now."""
     if backend is None and dispatch.is_default():
-        result = _kernels.again(name, (*args, dtype), x, out)
+        result = _kernels.again(op.name, (*args, dtype), x, out)
         if result is not None:
             return result
     only = type(out) is PlanOnly
     if only:
         out = out.out
     array, wrap = arrays.admit("x", x)
-    arrays.check_type("x", array)
+    arrays.check_type("x", array, op.reducer)
     frozen = _frozen(args)
     if not only:
         dispatch.choose(backend)
     target = None if out is None else arrays.admit_out(out)
-    key = _key(name, frozen, dtype, array, target)
-    if key is None:
-        plan = _make_plan(name, rule, frozen, array, dtype, target)
-    else:
-
-        def make() -> tuple[Plan, int]:
-            made = _make_plan(name, rule, frozen, array, dtype, target)
-            return made, made.weight
-
-        plan = plans.get(key, make)
+    plan, key = _plan_of(op, frozen, dtype, array, target)
     if only:
         return plan, array
     if target is None:
         result = dispatch.run(plan, array, None, backend)
         if wrap is None:
             if type(x) is np.ndarray and key is not None:
-                cpu.remember(name, (*frozen, dtype), array, plan)
+                cpu.remember(op.name, (*frozen, dtype), array, plan)
             return result
         return wrap(result)
     arrays.check_out(target, plan.out_shape)
     if target.dtype.isnative and not np.may_share_memory(array, target):
         dispatch.run(plan, array, target, backend)
     else:  # computed aside: x must not change while it is read
-        aside = _make_plan(name, rule, frozen, array, plan.out_dtype, None)
+        aside = _make_plan(op, frozen, array, plan.out_dtype, None)
         target[...] = dispatch.run(aside, array, None, backend)
     return out
+
+
+def _run_indexed(op: Operation, args: tuple[Any, ...], x: Any, out: Any, backend: Any) -> Any:
+    """The largest and where they are."""
+    only = type(out) is PlanOnly
+    if only:
+        out = out.out
+    array, wrap = arrays.admit("x", x)
+    arrays.check_type("x", array, op.reducer)
+    dispatch.choose(backend)
+    targets = None if out is None else _admit_pair(out)
+    plan, _ = _plan_of(op, _frozen(args), None, array, None, indexed=True)
+    if only:
+        return plan, array
+    if targets is not None:
+        arrays.max_type(array.dtype, targets[0])
+        for target in targets:
+            arrays.check_out(target, plan.out_shape)
+    indices: Array = np.ndarray(plan.out_shape, np.int64, strides=packed_strides(plan.out_shape, plan.out_order, 8))
+    result = dispatch.run(plan, array, None, backend, indices)
+    if targets is not None:
+        targets[0][...], targets[1][...] = result, indices
+        return out
+    return (result, indices) if wrap is None else (wrap(result), wrap(indices))
+
+
+def _run_max(op: Operation, args: tuple[Any, ...], return_indices: Any, x: Any, out: Any, backend: Any) -> Any:
+    if return_indices is False:
+        return _run(op, args, x, None, out, backend)
+    if not isinstance(return_indices, (bool, np.bool_)):
+        bad_kind("return_indices", return_indices, "True or False is needed")
+    return _run_indexed(op, args, x, out, backend) if return_indices else _run(op, args, x, None, out, backend)
+
+
+def _admit_pair(out: Any) -> Pair:
+    if not isinstance(out, (tuple, list)) or len(out) != 2:
+        bad_kind("out", type(out).__name__, "with return_indices=True a pair (values, indices) is needed")
+    values, indices = (arrays.admit_out(part) for part in out)
+    if arrays.native(indices.dtype) != np.int64:
+        bad_kind("out", indices.dtype, "indices are int64")
+    if np.may_share_memory(values, indices):
+        bad_value("out", "values and indices that share memory", "two arrays are needed")
+    return values, indices
+
+
+def _plan_of(
+    op: Operation, args: tuple[Any, ...], dtype: Any, x: Array, out: Array | None, indexed: bool = False
+) -> tuple[Plan, Any]:
+    """The plan of a call, and what it is remembered by (None: nothing)."""
+    where = None if out is None else (out.shape, out.strides, out.dtype)
+    key = (op.name, indexed, args, _kinds(args), dtype, x.shape, x.strides, x.dtype, where)
+    try:
+        hash(key)
+    except TypeError:
+        return _make_plan(op, args, x, dtype, out, indexed), None
+
+    def make() -> tuple[Plan, int]:
+        made = _make_plan(op, args, x, dtype, out, indexed)
+        return made, made.weight
+
+    return plans.get(key, make), key
 
 
 def _kinds(value: Any) -> Any:
     """The types of the values: True and 1 are equal keys, but not equal arguments."""
     return tuple(map(_kinds, value)) if type(value) is tuple else type(value)
-
-
-def _key(name: str, args: tuple[Any, ...], dtype: Any, x: Array, out: Array | None) -> Any:
-    where = None if out is None else (out.shape, out.strides, out.dtype)
-    key = (name, args, _kinds(args), dtype, x.shape, x.strides, x.dtype, where)
-    try:
-        hash(key)
-    except TypeError:
-        return None
-    return key
 
 
 # ---- adaptive --------------------------------------------------------------------------------------
@@ -280,8 +344,14 @@ def _check_pooled(shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
             bad_value("x", shape, f"axis {axis} is pooled and has no elements")
 
 
-_ADAPTIVE = {r: _adaptive_rule(r, f"adaptive_avg_pool{r}d") for r in (1, 2, 3)}
-_ADAPTIVE[0] = _adaptive_rule(0, "adaptive_avg_pool")
+def _family(name: str, rule: Callable[[int, str], Rule], reducer: str) -> dict[int, Operation]:
+    """The numbered forms, and the general one as number 0."""
+    names = {0: name, **{r: f"{name}{r}d" for r in (1, 2, 3)}}
+    return {r: Operation(full, rule(r, full), reducer) for r, full in names.items()}
+
+
+_ADAPTIVE_AVG = _family("adaptive_avg_pool", _adaptive_rule, "avg")
+_ADAPTIVE_MAX = _family("adaptive_max_pool", _adaptive_rule, "max")
 
 
 def adaptive_avg_pool(
@@ -296,7 +366,7 @@ def adaptive_avg_pool(
     >>> cpool.adaptive_avg_pool(np.arange(10.0), 7)
     array([0.5, 1.5, 3. , 4.5, 6. , 7.5, 8.5])
     """
-    return _run("adaptive_avg_pool", _ADAPTIVE[0], (output_size, axes), x, dtype, out, backend)
+    return _run(_ADAPTIVE_AVG[0], (output_size, axes), x, dtype, out, backend)
 
 
 def adaptive_avg_pool1d(
@@ -314,7 +384,7 @@ def adaptive_avg_pool1d(
     >>> cpool.adaptive_avg_pool1d(np.arange(5.0)[None], 3)
     array([[0.5, 2. , 3.5]])
     """
-    return _run("adaptive_avg_pool1d", _ADAPTIVE[1], (output_size, data_format), x, dtype, out, backend)
+    return _run(_ADAPTIVE_AVG[1], (output_size, data_format), x, dtype, out, backend)
 
 
 def adaptive_avg_pool2d(
@@ -332,7 +402,7 @@ def adaptive_avg_pool2d(
     >>> cpool.adaptive_avg_pool2d(np.ones((1, 64, 10, 9)), (7, None)).shape
     (1, 64, 7, 9)
     """
-    return _run("adaptive_avg_pool2d", _ADAPTIVE[2], (output_size, data_format), x, dtype, out, backend)
+    return _run(_ADAPTIVE_AVG[2], (output_size, data_format), x, dtype, out, backend)
 
 
 def adaptive_avg_pool3d(
@@ -350,7 +420,82 @@ def adaptive_avg_pool3d(
     >>> cpool.adaptive_avg_pool3d(np.ones((2, 16, 7, 7, 7), np.float16), 2).dtype
     dtype('float16')
     """
-    return _run("adaptive_avg_pool3d", _ADAPTIVE[3], (output_size, data_format), x, dtype, out, backend)
+    return _run(_ADAPTIVE_AVG[3], (output_size, data_format), x, dtype, out, backend)
+
+
+def adaptive_max_pool(
+    x: Any,
+    output_size: Size,
+    return_indices: bool = False,
+    *,
+    axes: Ints | None = None,
+    out: Any = None,
+    backend: Any = None,
+) -> Any:
+    """The largest of adaptive windows along any axes (all, if `axes` is None).
+
+    With `return_indices` a pair: the largest, and where each is (int64, in C order over the pooled axes of
+    its plane). NaN is larger than all; of equals the first counts.
+
+    >>> import numpy as np, cpool
+    >>> cpool.adaptive_max_pool(np.arange(10.0), 7)
+    array([1., 2., 4., 5., 7., 8., 9.])
+    """
+    return _run_max(_ADAPTIVE_MAX[0], (output_size, axes), return_indices, x, out, backend)
+
+
+def adaptive_max_pool1d(
+    x: Any,
+    output_size: Size,
+    return_indices: bool = False,
+    *,
+    data_format: str = "channels_first",
+    out: Any = None,
+    backend: Any = None,
+) -> Any:
+    """The largest of adaptive windows of the last axis of (N, C, L) or (C, L).
+
+    >>> import numpy as np, cpool
+    >>> cpool.adaptive_max_pool1d(np.arange(5.0)[None], 3, return_indices=True)
+    (array([[1., 3., 4.]]), array([[1, 3, 4]]))
+    """
+    return _run_max(_ADAPTIVE_MAX[1], (output_size, data_format), return_indices, x, out, backend)
+
+
+def adaptive_max_pool2d(
+    x: Any,
+    output_size: Size,
+    return_indices: bool = False,
+    *,
+    data_format: str = "channels_first",
+    out: Any = None,
+    backend: Any = None,
+) -> Any:
+    """The largest of adaptive windows of rows and columns of (N, C, H, W) or (C, H, W).
+
+    >>> import numpy as np, cpool
+    >>> cpool.adaptive_max_pool2d(np.ones((1, 64, 10, 9)), (7, None)).shape
+    (1, 64, 7, 9)
+    """
+    return _run_max(_ADAPTIVE_MAX[2], (output_size, data_format), return_indices, x, out, backend)
+
+
+def adaptive_max_pool3d(
+    x: Any,
+    output_size: Size,
+    return_indices: bool = False,
+    *,
+    data_format: str = "channels_first",
+    out: Any = None,
+    backend: Any = None,
+) -> Any:
+    """The largest of adaptive windows of depth, rows and columns of (N, C, D, H, W) or (C, D, H, W).
+
+    >>> import numpy as np, cpool
+    >>> cpool.adaptive_max_pool3d(np.ones((2, 16, 7, 7, 7), np.int8), 2).dtype
+    dtype('int8')
+    """
+    return _run_max(_ADAPTIVE_MAX[3], (output_size, data_format), return_indices, x, out, backend)
 
 
 # ---- global ----------------------------------------------------------------------------------------
@@ -372,6 +517,34 @@ def _global_rule(shape: tuple[int, ...], args: tuple[Any, ...]) -> Tables:
     return axes, tuple(windows(shape[a], 1) for a in axes), None
 
 
+_GLOBAL_AVG = Operation("global_avg_pool", _global_rule)
+_GLOBAL_MAX = Operation("global_max_pool", _global_rule, "max")
+
+
+def _run_global(
+    op: Operation, data_format: Any, keepdims: Any, x: Any, out: Any, run: Callable[[Any, Any], Any]
+) -> Any:
+    """`run(x, out)` with or without the axes of one element that remain; of pairs, each."""
+    if not isinstance(keepdims, (bool, np.bool_)):
+        bad_kind("keepdims", keepdims, "True or False is needed")
+    if keepdims or type(out) is PlanOnly:
+        return run(x, out)
+    shape = arrays.admit("x", x)[0].shape
+    axes = op.rule(shape, (data_format,))[0]
+    kept = tuple(n for a, n in enumerate(shape) if a not in axes)
+
+    def widened(part: Any) -> Array:
+        plain = arrays.admit_out(part)
+        arrays.check_out(plain, kept)
+        return np.expand_dims(plain, axes)
+
+    if out is not None:
+        run(x, tuple(map(widened, out)) if isinstance(out, (tuple, list)) else widened(out))
+        return out
+    result = run(x, None)
+    return tuple(part.reshape(kept) for part in result) if isinstance(result, tuple) else result.reshape(kept)
+
+
 def global_avg_pool(
     x: Any,
     *,
@@ -387,22 +560,33 @@ def global_avg_pool(
     >>> cpool.global_avg_pool(np.ones((8, 2048, 7, 7), np.float32), keepdims=False).shape
     (8, 2048)
     """
-    if not isinstance(keepdims, (bool, np.bool_)):
-        bad_kind("keepdims", keepdims, "True or False is needed")
-    if keepdims or type(out) is PlanOnly:
-        return _run("global_avg_pool", _global_rule, (data_format,), x, dtype, out, backend)
-    array, _ = arrays.admit("x", x)
-    axes = _global_rule(array.shape, (data_format,))[0]
-    target = out
-    if out is not None:
-        kept = tuple(n for a, n in enumerate(array.shape) if a not in axes)
-        plain = arrays.admit_out(out)
-        arrays.check_out(plain, kept)
-        target = np.expand_dims(plain, axes)
-    result = _run("global_avg_pool", _global_rule, (data_format,), x, dtype, target, backend)
-    if out is not None:
-        return out
-    return result.reshape(tuple(n for a, n in enumerate(result.shape) if a not in axes))
+
+    def run(x: Any, out: Any) -> Any:
+        return _run(_GLOBAL_AVG, (data_format,), x, dtype, out, backend)
+
+    return _run_global(_GLOBAL_AVG, data_format, keepdims, x, out, run)
+
+
+def global_max_pool(
+    x: Any,
+    *,
+    data_format: str = "channels_first",
+    keepdims: bool = True,
+    return_indices: bool = False,
+    out: Any = None,
+    backend: Any = None,
+) -> Any:
+    """The largest over all axes but batch and channel.
+
+    >>> import numpy as np, cpool
+    >>> cpool.global_max_pool(np.arange(12.0).reshape(1, 2, 3, 2), keepdims=False)
+    array([[ 5., 11.]])
+    """
+
+    def run(x: Any, out: Any) -> Any:
+        return _run_max(_GLOBAL_MAX, (data_format,), return_indices, x, out, backend)
+
+    return _run_global(_GLOBAL_MAX, data_format, keepdims, x, out, run)
 
 
 # ---- strided ---------------------------------------------------------------------------------------
@@ -417,8 +601,18 @@ def _strided_rule(rank: int, name: str) -> Rule:
     return rule
 
 
-_STRIDED = {r: _strided_rule(r, f"avg_pool{r}d") for r in (1, 2, 3)}
-_STRIDED[0] = _strided_rule(0, "avg_pool")
+def _max_rule(rank: int, name: str) -> Rule:
+    strided = _strided_rule(rank, name)
+
+    def rule(shape: tuple[int, ...], args: tuple[Any, ...]) -> Tables:
+        kernel_size, stride, padding, dilation, ceil_mode, where = args
+        return strided(shape, (kernel_size, stride, padding, ceil_mode, None, None, dilation, where))
+
+    return rule
+
+
+_AVG = _family("avg_pool", _strided_rule, "avg")
+_MAX = _family("max_pool", _max_rule, "max")
 
 
 def avg_pool(
@@ -443,7 +637,7 @@ def avg_pool(
     array([0.33333333, 2.        , 4.        , 6.        , 8.        ])
     """
     args = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, dilation, axes)
-    return _run("avg_pool", _STRIDED[0], args, x, dtype, out, backend)
+    return _run(_AVG[0], args, x, dtype, out, backend)
 
 
 def avg_pool1d(
@@ -468,7 +662,7 @@ def avg_pool1d(
     array([[0.5, 2.5, 4.5]])
     """
     args = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, dilation, data_format)
-    return _run("avg_pool1d", _STRIDED[1], args, x, dtype, out, backend)
+    return _run(_AVG[1], args, x, dtype, out, backend)
 
 
 def avg_pool2d(
@@ -493,7 +687,7 @@ def avg_pool2d(
     (1, 3, 4, 4)
     """
     args = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, dilation, data_format)
-    return _run("avg_pool2d", _STRIDED[2], args, x, dtype, out, backend)
+    return _run(_AVG[2], args, x, dtype, out, backend)
 
 
 def avg_pool3d(
@@ -518,4 +712,96 @@ def avg_pool3d(
     1.0
     """
     args = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, dilation, data_format)
-    return _run("avg_pool3d", _STRIDED[3], args, x, dtype, out, backend)
+    return _run(_AVG[3], args, x, dtype, out, backend)
+
+
+def max_pool(
+    x: Any,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Padding = 0,
+    dilation: Ints = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    axes: Ints | None = None,
+    out: Any = None,
+    backend: Any = None,
+) -> Any:
+    """The largest of strided windows along any axes (all, if `axes` is None); padding never wins.
+
+    >>> import numpy as np, cpool
+    >>> cpool.max_pool(np.arange(10.0), 3, 2, padding=1)
+    array([1., 3., 5., 7., 9.])
+    """
+    args = (kernel_size, stride, padding, dilation, ceil_mode, axes)
+    return _run_max(_MAX[0], args, return_indices, x, out, backend)
+
+
+def max_pool1d(
+    x: Any,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Padding = 0,
+    dilation: Ints = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    data_format: str = "channels_first",
+    out: Any = None,
+    backend: Any = None,
+) -> Any:
+    """The largest of strided windows of the last axis of (N, C, L) or (C, L); padding never wins.
+
+    >>> import numpy as np, cpool
+    >>> cpool.max_pool1d(np.arange(6.0)[None], 2)
+    array([[1., 3., 5.]])
+    """
+    args = (kernel_size, stride, padding, dilation, ceil_mode, data_format)
+    return _run_max(_MAX[1], args, return_indices, x, out, backend)
+
+
+def max_pool2d(
+    x: Any,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Padding = 0,
+    dilation: Ints = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    data_format: str = "channels_first",
+    out: Any = None,
+    backend: Any = None,
+) -> Any:
+    """The largest of strided windows of rows and columns of (N, C, H, W) or (C, H, W); padding never wins.
+
+    >>> import numpy as np, cpool
+    >>> cpool.max_pool2d(np.ones((1, 3, 7, 7)), 3, 2, padding="same_upper").shape
+    (1, 3, 4, 4)
+    """
+    args = (kernel_size, stride, padding, dilation, ceil_mode, data_format)
+    return _run_max(_MAX[2], args, return_indices, x, out, backend)
+
+
+def max_pool3d(
+    x: Any,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Padding = 0,
+    dilation: Ints = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    data_format: str = "channels_first",
+    out: Any = None,
+    backend: Any = None,
+) -> Any:
+    """The largest of strided windows of depth, rows and columns of (N, C, D, H, W) or (C, D, H, W); padding never wins.
+
+    >>> import numpy as np, cpool
+    >>> cpool.max_pool3d(np.ones((1, 4, 4, 4), np.uint8), 4).dtype
+    dtype('uint8')
+    """
+    args = (kernel_size, stride, padding, dilation, ceil_mode, data_format)
+    return _run_max(_MAX[3], args, return_indices, x, out, backend)

@@ -20,6 +20,8 @@ float16, bfloat16 and float32 are added in float64. float64 is added with two-su
 added beside the sums and come in at the end. Integers are added as integers, where no order can
 matter. The sum is divided by the divisor and rounded once.
 
+The largest needs no order, but the first of equals: pooled axes stay in the array's own order.
+
 Nothing in this depends on the kept axes: what one image gives does not depend on its neighbours.
 """
 
@@ -60,6 +62,7 @@ class Pooled:
     windows: Windows
     x_stride: int
     out_stride: int
+    index_stride: int = 1  # between neighbours in the index of an element in its plane
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +82,8 @@ class Plan:
     out_item: np.dtype[Any]
     swapped: bool
     elements: int  # real numbers in the input
+    indexed: bool = False  # where the largest are is wanted, too
+    wide: bool = False  # doubles that stand for lesser floats: plain sums of them do
     # how the arrays lie in memory: see lay_out
     x_strides: tuple[int, ...] = ()
     out_order: tuple[int, ...] = ()  # axes of a new result, outermost first
@@ -118,18 +123,21 @@ def lay_out(plan: Plan, x_strides: tuple[int, ...], out_strides: tuple[int, ...]
     kept: list[Kept] = []
     pooled: list[Pooled] = []
     tables = dict(zip(plan.axes, plan.tables, strict=True))
+    step = product([n for axis, n in enumerate(plan.x_shape) if axis in tables])
     for axis, length in enumerate(plan.x_shape):
         table = tables.get(axis)
+        if axis in tables:
+            step //= max(length, 1)
         if table is None:
             kept.append(Kept(length, x_strides[axis], out_strides[axis]))
         else:
-            pooled.append(Pooled(table, x_strides[axis], out_strides[axis]))
+            pooled.append(Pooled(table, x_strides[axis], out_strides[axis], step))
     if plan.x_dtype.kind == "c":  # real and imaginary part: one more axis
         kept.append(Kept(2, plan.item.itemsize, plan.out_item.itemsize))
     if 0 in plan.out_shape:
         lines, joined = tuple(kept), tuple(pooled)
     else:
-        lines, joined = simplify(kept, pooled)
+        lines, joined = simplify(kept, pooled, plan.reducer == "max", plan.indexed)
     return replace(plan, x_strides=x_strides, out_order=order, kept=lines, pooled=joined, compiled={})
 
 
@@ -168,10 +176,18 @@ def _distance(stride: int) -> int:
     return abs(stride) or 2**63
 
 
-def simplify(kept: list[Kept], pooled: list[Pooled]) -> tuple[tuple[Kept, ...], tuple[Pooled, ...]]:
-    """Sort both kinds of axes, turn windows of one element into kept axes, merge what is one in memory."""
+def simplify(
+    kept: list[Kept], pooled: list[Pooled], ordered: bool = False, indexed: bool = False
+) -> tuple[tuple[Kept, ...], tuple[Pooled, ...]]:
+    """Sort both kinds of axes, turn windows of one element into kept axes, merge what is one in memory.
+
+    `ordered`: which of equals comes first counts, so pooled axes keep their order; `indexed`: they all stay.
+    """
     still: list[Pooled] = []
     for axis in pooled:
+        if indexed:
+            still.append(axis)
+            continue
         table = axis.windows
         regular = table.as_strided()
         if regular is not None and regular[0] == 1 and bool((table.counted == 1).all()):
@@ -179,7 +195,8 @@ def simplify(kept: list[Kept], pooled: list[Pooled]) -> tuple[tuple[Kept, ...], 
             kept = [*kept, Kept(table.count, axis.x_stride * stride, axis.out_stride)]
         else:
             still.append(axis)
-    still.sort(key=lambda a: -_distance(a.x_stride))
+    if not ordered:
+        still.sort(key=lambda a: -_distance(a.x_stride))
     merged: list[Pooled] = []
     for axis in still:
         while merged and (joined := _join(merged[-1], axis)) is not None:
@@ -211,7 +228,7 @@ def _join(outer: Pooled, inner: Pooled) -> Pooled | None:
     if a.length * n > 2**62 or int(a.counted.max()) * int(b.counted[0]) > 2**62:
         return None
     table = Windows(a.length * n, a.starts * n, a.sizes * n, a.counted * int(b.counted[0]))
-    return Pooled(table, inner.x_stride, outer.out_stride)
+    return Pooled(table, inner.x_stride, outer.out_stride, inner.index_stride)
 
 
 def divisor_rows(pooled: tuple[Pooled, ...], divisor: int | None) -> tuple[Int64s, np.ndarray[Any, Any]]:

@@ -248,3 +248,28 @@ def _padding_pair(length: int, k: int, s: int, d: int, padding: object, ceil_mod
         if not 0 <= value <= MAX_LENGTH:
             bad_value("padding", padding, "padding is not negative and at most 2**63 - 1")
     return before, after
+
+
+def transposed(table: Windows) -> Windows:
+    """For every element of the axis, the windows that hold it: the table of the gradient.
+
+    >>> back = transposed(windows(5, 3))
+    >>> back.starts.tolist(), back.sizes.tolist()
+    ([0, 0, 1, 2, 2], [1, 2, 1, 2, 1])
+    """
+    m, d = table.count, table.step
+    first = np.zeros(table.length, np.int64)
+    sizes = np.zeros(table.length, np.int64)
+    step = 1
+    stops = table.stops
+    # Taps of one window, and so the windows that may hold an element, agree modulo the dilation.
+    for residue in np.unique(table.starts % d):
+        which = np.flatnonzero(table.starts % d == residue)
+        if len(which) > 1:
+            step = int(which[1] - which[0])
+        here = np.arange(int(residue), table.length, d, dtype=np.int64)
+        after = np.searchsorted(stops[which], here, side="right")
+        until = np.searchsorted(table.starts[which], here, side="right")
+        sizes[here] = np.maximum(until - after, 0)
+        first[here] = which[np.minimum(after, len(which) - 1)]
+    return Windows(m, first, sizes, np.ones(table.length, np.int64), step)

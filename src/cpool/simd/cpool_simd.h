@@ -24,10 +24,12 @@
 enum cpool_type {
     CPOOL_F16, CPOOL_BF16, CPOOL_F32, CPOOL_F64,
     CPOOL_I8, CPOOL_U8, CPOOL_I16, CPOOL_U16, CPOOL_I32, CPOOL_U32, CPOOL_I64, CPOOL_U64,
+    CPOOL_WIDE, /* doubles that stand for lesser floats: their sums need no errors beside them */
     CPOOL_TYPES
 };
 
-/* What a sum is: one double, a double and its error, one 64-bit integer, or a 128-bit one (high, low). */
+/* What a sum is: one double, a double and its error, one 64-bit integer, or a 128-bit one (high, low).
+ * What is largest is a double or a 64-bit integer. */
 enum cpool_kind { CPOOL_SUM_F, CPOOL_SUM_D, CPOOL_SUM_I, CPOOL_SUM_W };
 
 /* Rows to add into one line: rows at base + off[r] + t*run_step, for r < rows and t < run. */
@@ -68,21 +70,37 @@ typedef void (*cpool_fold_fn)(const cpool_job *lines, int64_t count, const cpool
                               double *sums, int64_t stride, int64_t plane);
 typedef void (*cpool_direct_fn)(const cpool_job *lines, int64_t count, const cpool_fold *fold, double *sums,
                                 int64_t stride);
-typedef void (*cpool_thin_fn)(const cpool_job *lines, int64_t count, int64_t shift, const cpool_fold *fold,
+typedef int (*cpool_thin_fn)(const cpool_job *lines, int64_t count, int64_t shift, const cpool_fold *fold,
                               const cpool_result *rows, int64_t out_shift);
 typedef void (*cpool_lanes_fn)(const cpool_job *windows, int64_t count, double *sums, int64_t plane);
-typedef void (*cpool_finish_fn)(const cpool_result *rows, int64_t count, int64_t shift);
+/* Like `thin`, tells whether a result needs another look: a largest that is -0. */
+typedef int (*cpool_finish_fn)(const cpool_result *rows, int64_t count, int64_t shift);
+
+enum cpool_reducer { CPOOL_AVG, CPOOL_MAX, CPOOL_REDUCERS };
+
+/* The kernels of one reducer. A "sum" is whatever it makes of a window. */
+typedef struct {
+    cpool_lines_fn lines[CPOOL_TYPES];
+    cpool_fold_fn fold[CPOOL_TYPES];
+    cpool_direct_fn direct[CPOOL_TYPES]; /* lines and fold in one, for lines of one row; or NULL */
+    cpool_thin_fn thin[CPOOL_TYPES];     /* lines of few columns, to results of their own type (float, if wide); or NULL */
+    cpool_lanes_fn lanes[CPOOL_TYPES];
+    cpool_finish_fn finish[4][CPOOL_TYPES]; /* by kind of sum and type of result */
+    void (*copy[9])(char *to, const char *from, int64_t n); /* windows of one element, by its size; or NULL */
+} cpool_kernels;
+
+/* Where the element is whose bits under `mask` are `wanted`: the first of n, `step` bytes apart; n if there is none. */
+typedef int64_t (*cpool_find_fn)(const char *p, int64_t n, int64_t step, uint64_t mask, uint64_t wanted);
+/* The same for n neighbouring channels, each with its own value: channels that have found none yet note `tap`. What
+ * differs in nothing but bits outside `mask` is equal if it is zero within. Returns how many are still to find. */
+typedef int64_t (*cpool_seek_fn)(const char *p, const char *values, int64_t n, uint64_t mask, int32_t *found, int32_t tap);
 
 /* The kernels of one instruction set. */
 typedef struct {
     const char *name;
-    cpool_lines_fn lines[CPOOL_TYPES];
-    cpool_fold_fn fold[CPOOL_TYPES];
-    cpool_direct_fn direct[CPOOL_TYPES]; /* lines and fold in one, for lines of one row; or NULL */
-    cpool_thin_fn thin[CPOOL_TYPES];     /* lines of few columns, to results of their own type; or NULL */
-    cpool_lanes_fn lanes[CPOOL_TYPES];
-    cpool_finish_fn finish[4][CPOOL_TYPES]; /* by kind of sum and type of result */
-    void (*copy[9])(char *to, const char *from, int64_t n); /* by size: floats, a negative zero made positive */
+    cpool_kernels of[CPOOL_REDUCERS];
+    cpool_find_fn find[9]; /* by size of an element */
+    cpool_seek_fn seek[9];
     void (*read)(const char *data, int64_t bytes); /* a plain read: the memory's own speed */
 } cpool_isa;
 
@@ -98,6 +116,7 @@ enum cpool_path { CPOOL_PATH_ROWS, CPOOL_PATH_PIXELS, CPOOL_PATH_LANES, CPOOL_PA
 /* One pooled axis: window i has count[i] taps from start[i], step apart; strides in bytes. */
 typedef struct {
     int64_t m, x_stride, out_stride, step;
+    int64_t index_stride; /* of neighbouring taps in the index of an element in its plane */
     const int64_t *start, *count;
 } cpool_pool;
 
@@ -109,6 +128,8 @@ typedef struct {
 
 typedef struct {
     const cpool_isa *isa;
+    const cpool_kernels *kernels; /* of the reducer */
+    int reducer;
     int type, out_type, kind, path;
     int size, out_size;                 /* bytes of an element */
     int pack, swap;                     /* rows must be copied to a tile first; bytes are swapped */
@@ -137,13 +158,30 @@ typedef struct {
 
 /* Bytes of scratch that one thread needs. */
 int64_t cpool_scratch_bytes(const cpool_call *call);
-/* Run pieces [begin, end) of the work. */
-void cpool_run(const cpool_call *call, const char *x, char *out, int64_t begin, int64_t end, void *scratch);
+/* Run pieces [begin, end) of the work. `indices`, NULL if not wanted, lie as the results do. */
+void cpool_run(const cpool_call *call, const char *x, char *out, int64_t *indices, int64_t begin, int64_t end,
+               void *scratch);
 /* PATH_WIDE, for few huge windows: blocks of a window, their sums one by one, and the addition in order. */
 int64_t cpool_blocks(const cpool_call *call, int64_t unit);
 void cpool_run_block(const cpool_call *call, const char *x, int64_t unit, int64_t block, double *partial, void *scratch);
-void cpool_run_total(const cpool_call *call, const char *x, char *out, int64_t unit, int64_t blocks, int first, int last,
-                     const double *partials, double *total, void *scratch);
+void cpool_run_total(const cpool_call *call, const char *x, char *out, int64_t *indices, int64_t unit, int64_t blocks,
+                     int first, int last, const double *partials, double *total, void *scratch);
+
+/* ---- gradients of the largest ---------------------------------------------------------------- */
+
+#define CPOOL_SCATTER_CHUNK 64
+
+/* Gradients and indices are [outer][outputs][inner], the result is [outer][length][inner]. */
+typedef struct {
+    int type, size;
+    int64_t outer, outputs, length, inner;
+    const int64_t *lowest, *highest; /* of the indices of every CHUNK outputs of a plane; or NULL */
+} cpool_scatter;
+
+int64_t cpool_scatter_units(const cpool_scatter *c);
+int64_t cpool_scatter_scratch(const cpool_scatter *c);
+void cpool_scatter_run(const cpool_scatter *c, const char *grad, const int64_t *indices, char *out, int64_t begin,
+                       int64_t end, void *scratch);
 
 /* ---- the floating-point mode ---------------------------------------------------------------- */
 

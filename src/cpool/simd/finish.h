@@ -1,7 +1,7 @@
 /* Sums into results: divided once, rounded once. For one instruction set. */
 
 #define FINISH_FLOAT(TYPE, CTYPE)                                                                                  \
-    static void FN3(cpool_finish_F, TYPE)(const cpool_result *rows, int64_t count, int64_t shift)                                 \
+    static int FN3(cpool_finish_F, TYPE)(const cpool_result *rows, int64_t count, int64_t shift)                                 \
     {                                                                                                              \
         for (int64_t g = 0; g < count; g++) {                                                                      \
             cpool_result r = rows[g];                                                                              \
@@ -20,6 +20,7 @@
                     FN(ton_##TYPE)(out, result, (int)(r.n - i));                                                   \
             }                                                                                                      \
         }                                                                                                          \
+        return 0;                                                                                                  \
     }
 FINISH_FLOAT(f64, double)
 FINISH_FLOAT(f32, float)
@@ -34,7 +35,7 @@ FINISH_FLOAT(bf16, uint16_t)
 
 /* Sums that need more than a double, one by one. */
 #define FINISH_ROWS(KIND, TYPE, CTYPE, VALUE)                                                                      \
-    static void FN3(cpool_finish_##KIND, TYPE)(const cpool_result *rows, int64_t count, int64_t shift)                            \
+    static int FN3(cpool_finish_##KIND, TYPE)(const cpool_result *rows, int64_t count, int64_t shift)                            \
     {                                                                                                              \
         for (int64_t g = 0; g < count; g++) {                                                                      \
             cpool_result r = rows[g];                                                                              \
@@ -44,6 +45,7 @@ FINISH_FLOAT(bf16, uint16_t)
                 memcpy(r.out + shift + i * (int64_t)sizeof(CTYPE), &value, sizeof(CTYPE));                                 \
             }                                                                                                      \
         }                                                                                                          \
+        return 0;                                                                                                  \
     }
 
 static inline int64_t FN(sum_i)(const double *p)
@@ -115,6 +117,51 @@ FINISH_INTEGER(i64, int64_t, INT64_MIN, INT64_MAX)
 FINISH_INTEGER(u64, uint64_t, 0, UINT64_MAX)
 #undef FINISH_INTEGER
 #undef FINISH_ROWS
+
+/* The largest are there already. Tells whether one of them is -0, and may not be the first of equals. */
+#define FINISH_MAX_FLOAT(TYPE, CTYPE)                                                                              \
+    static int FN3(cpool_finish_M, TYPE)(const cpool_result *rows, int64_t count, int64_t shift)                   \
+    {                                                                                                              \
+        int odd = 0;                                                                                               \
+        for (int64_t g = 0; g < count; g++)                                                                        \
+            for (int64_t i = 0; i < rows[g].n; i += 8) {                                                           \
+                vf result = FN(f_ld)(rows[g].sums + i);                                                            \
+                char *out = rows[g].out + shift + i * (int64_t)sizeof(CTYPE);                                      \
+                odd |= FN(f_odd)(result);                                                                          \
+                if (i + 8 <= rows[g].n)                                                                            \
+                    FN(to_##TYPE)(out, result);                                                                    \
+                else                                                                                               \
+                    FN(ton_##TYPE)(out, result, (int)(rows[g].n - i));                                             \
+            }                                                                                                      \
+        return odd;                                                                                                \
+    }
+FINISH_MAX_FLOAT(f64, double)
+FINISH_MAX_FLOAT(f32, float)
+FINISH_MAX_FLOAT(f16, uint16_t)
+FINISH_MAX_FLOAT(bf16, uint16_t)
+#undef FINISH_MAX_FLOAT
+
+#define FINISH_MAX(KIND, TYPE, CTYPE, VALUE)                                                                       \
+    static int FN3(cpool_finish_##KIND, TYPE)(const cpool_result *rows, int64_t count, int64_t shift)              \
+    {                                                                                                              \
+        for (int64_t g = 0; g < count; g++) {                                                                      \
+            const double *sums = rows[g].sums;                                                                     \
+            for (int64_t i = 0; i < rows[g].n; i++) {                                                              \
+                CTYPE value = VALUE;                                                                               \
+                memcpy(rows[g].out + shift + i * (int64_t)sizeof(CTYPE), &value, sizeof(CTYPE));                   \
+            }                                                                                                      \
+        }                                                                                                          \
+        return 0;                                                                                                  \
+    }
+FINISH_MAX(M, i8, int8_t, (int8_t)sums[i])
+FINISH_MAX(M, u8, uint8_t, (uint8_t)sums[i])
+FINISH_MAX(M, i16, int16_t, (int16_t)sums[i])
+FINISH_MAX(M, u16, uint16_t, (uint16_t)sums[i])
+FINISH_MAX(M, i32, int32_t, (int32_t)sums[i])
+FINISH_MAX(M, u32, uint32_t, (uint32_t)sums[i])
+FINISH_MAX(Q, i64, int64_t, FN(sum_i)(sums + i))
+FINISH_MAX(Q, u64, uint64_t, (uint64_t)FN(sum_i)(sums + i) ^ (uint64_t)1 << 63)
+#undef FINISH_MAX
 #undef SMALL
 #undef AS_f64
 #undef AS_f32

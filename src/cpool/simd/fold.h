@@ -7,6 +7,8 @@ static inline void FN(D_out)(double *sum, int64_t plane, vd a, int64_t n)
     FN(f_st)(sum, a.hi);
     FN(f_st)(sum + plane, a.lo);
 }
+static inline void FN(M_out)(double *sum, int64_t plane, vf a, int64_t n) { (void)plane, (void)n; FN(f_st)(sum, a); }
+static inline void FN(Q_out)(double *sum, int64_t plane, vq a, int64_t n) { (void)plane, (void)n; FN(q_st)(sum, a); }
 static inline void FN(J_out)(double *sum, int64_t plane, vq a, int64_t n) { (void)plane, (void)n; FN(q_st)(sum, a); }
 static inline void FN(I_out)(double *sum, int64_t plane, vi a, int64_t n)
 {
@@ -50,8 +52,8 @@ static inline void FN(K_out)(double *sum, int64_t plane, vw a, int64_t n)
                 const ACC *p = line + f->start[i] * c + ch;                                                        \
                 int64_t count = f->count[i], step = f->step * c;                                                   \
                 A a[CPOOL_LANES];                                                                                  \
-                if (count == 1)                                                                                    \
-                    a[0] = FN(OPS##_ld)(p, plane);                                                                 \
+                if (count <= 1)                                                                                    \
+                    a[0] = count ? FN(OPS##_ld)(p, plane) : FN(OPS##_zero)();                                      \
                 else {                                                                                             \
                     /* the first halving straight from memory: only what has a partner is added */                \
                     int64_t half = 1;                                                                              \
@@ -75,6 +77,8 @@ FOLD_CHANNELS(I, vi, int32_t, I)
 FOLD_CHANNELS(U, vi, int32_t, I)
 FOLD_CHANNELS(J, vq, int64_t, J)
 FOLD_CHANNELS(K, vw, int64_t, K)
+FOLD_CHANNELS(M, vf, double, M)
+FOLD_CHANNELS(Q, vq, int64_t, Q)
 #undef FOLD_CHANNELS
 
 /* Windows of one size that begin at neighbouring columns: eight outputs are eight neighbouring lanes. */
@@ -108,52 +112,63 @@ FOLD_SLIDING(I, vi, int32_t, I)
 FOLD_SLIDING(U, vi, int32_t, I)
 FOLD_SLIDING(J, vq, int64_t, J)
 FOLD_SLIDING(K, vw, int64_t, K)
+FOLD_SLIDING(M, vf, double, M)
+FOLD_SLIDING(Q, vq, int64_t, Q)
 #undef FOLD_SLIDING
 
-/* One window of up to 8, 16 or 32 neighbouring columns as eight lanes. */
-static inline vf FN(f_window8)(const double *p, int64_t n) { return FN(f_ldn)(p, (int)n); }
-static inline vf FN(f_window16)(const double *p, int64_t n)
-{
-    return FN(f_add)(FN(f_ldn)(p, n < 8 ? (int)n : 8), FN(f_ldn)(p + 8, n < 8 ? 0 : (int)n - 8));
-}
-static inline vf FN(f_window32)(const double *p, int64_t n)
-{
-    if (n <= 16)
-        return FN(f_window16)(p, n);
-    vf a = FN(f_ld)(p), b = FN(f_ld)(p + 8);
-    a = FN(f_add)(a, FN(f_ldn)(p + 16, n < 24 ? (int)n - 16 : 8));
-    return n <= 24 ? FN(f_add)(a, b) : FN(f_add)(a, FN(f_add)(b, FN(f_ldn)(p + 24, (int)n - 24)));
-}
-
-/* Windows anywhere: eight picked out of sixteen neighbours, or each one a vector, eight vectors folded together. */
-static inline __attribute__((always_inline)) void FN(F_anywhere)(const double *line, const cpool_fold *f, double *sums)
-{
-    for (int64_t i = 0; i < f->outputs; i += 8) {
+/* One window of up to 8, 16 or 32 neighbouring columns as eight lanes; and windows anywhere: eight picked out of
+ * sixteen neighbours, or each one a vector, eight vectors folded together. */
 #if HAS_PERM
-        if (f->perm && f->perm_at[i / 8] >= 0) {
-            const int64_t *entry = f->perm + f->perm_at[i / 8];
-            const double *p = line + entry[0];
-            FN(f_st)(sums + i, FN(F_picked)(FN(f_ld)(p), FN(f_ld)(p + 8), entry));
-            continue;
-        }
+#define FOLD_PICKED(K)                                                                                             \
+    if (f->perm && f->perm_at[i / 8] >= 0) {                                                                       \
+        const int64_t *entry = f->perm + f->perm_at[i / 8];                                                        \
+        const double *p = line + entry[0];                                                                         \
+        FN(f_st)(sums + i, FN(K##_picked)(FN(f_ld)(p), FN(f_ld)(p + 8), entry));                                   \
+        continue;                                                                                                  \
+    }
+#else
+#define FOLD_PICKED(K)
 #endif
-        vf v[8];
 #define EIGHT(WINDOW)                                                                                              \
     for (int k = 0; k < 8; k++)                                                                                    \
         v[k] = FN(WINDOW)(line + f->start[i + k], f->count[i + k]);                                                \
     break
-        switch (f->vectors) {
-        case 1:
-            EIGHT(f_window8);
-        case 2:
-            EIGHT(f_window16);
-        default:
-            EIGHT(f_window32);
-        }
-#undef EIGHT
-        FN(f_st)(sums + i, FN(f_fold8)(v));
+#define FOLD_ANYWHERE(K, LDN, ADD, FOLD8)                                                                          \
+    static inline vf FN(K##_window8)(const double *p, int64_t n) { return FN(LDN)(p, (int)n); }                    \
+    static inline vf FN(K##_window16)(const double *p, int64_t n)                                                  \
+    {                                                                                                              \
+        return FN(ADD)(FN(LDN)(p, n < 8 ? (int)n : 8), FN(LDN)(p + 8, n < 8 ? 0 : (int)n - 8));                    \
+    }                                                                                                              \
+    static inline vf FN(K##_window32)(const double *p, int64_t n)                                                  \
+    {                                                                                                              \
+        if (n <= 16)                                                                                               \
+            return FN(K##_window16)(p, n);                                                                         \
+        vf a = FN(f_ld)(p), b = FN(f_ld)(p + 8);                                                                   \
+        a = FN(ADD)(a, FN(LDN)(p + 16, n < 24 ? (int)n - 16 : 8));                                                 \
+        return n <= 24 ? FN(ADD)(a, b) : FN(ADD)(a, FN(ADD)(b, FN(LDN)(p + 24, (int)n - 24)));                     \
+    }                                                                                                              \
+    static inline __attribute__((always_inline)) void FN(K##_anywhere)(const double *line, const cpool_fold *f, double *sums) \
+    {                                                                                                              \
+        for (int64_t i = 0; i < f->outputs; i += 8) {                                                              \
+            FOLD_PICKED(K)                                                                                         \
+            vf v[8];                                                                                               \
+            switch (f->vectors) {                                                                                  \
+            case 1:                                                                                                \
+                EIGHT(K##_window8);                                                                                \
+            case 2:                                                                                                \
+                EIGHT(K##_window16);                                                                               \
+            default:                                                                                               \
+                EIGHT(K##_window32);                                                                               \
+            }                                                                                                      \
+            FN(f_st)(sums + i, FN(FOLD8)(v));                                                                      \
+        }                                                                                                          \
     }
-}
+static inline vf FN(f_ldlow)(const double *p, int n) { return FN(f_fill)(FN(f_ldn)(p, n), n); }
+FOLD_ANYWHERE(F, f_ldn, f_add, f_fold8)
+FOLD_ANYWHERE(M, f_ldlow, f_max, f_max8)
+#undef FOLD_ANYWHERE
+#undef EIGHT
+#undef FOLD_PICKED
 
 #define FOLD(K, ACC, ANYWHERE)                                                                                     \
     static void FN3(cpool_fold, K)(const cpool_job *lines, int64_t count, const cpool_fold *f, double *sums,       \
@@ -179,4 +194,6 @@ FOLD(I, int32_t, )
 FOLD(U, int32_t, )
 FOLD(J, int64_t, )
 FOLD(K, int64_t, )
+FOLD(M, double, if (f->step == 1) { FN(M_anywhere)(line, f, sums); continue; })
+FOLD(Q, int64_t, )
 #undef FOLD

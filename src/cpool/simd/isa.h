@@ -2,55 +2,55 @@
 
 #include "kinds.h"
 
+#if !HAS_PERM
+/* The first n of eight results. */
+#define STORE_SOME(TYPE, CTYPE)                                                                                    \
+    static inline void FN(ton_##TYPE)(char *p, vf a, int n)                                                        \
+    {                                                                                                              \
+        CTYPE all[8];                                                                                              \
+        FN(to_##TYPE)((char *)all, a);                                                                             \
+        cpool_copy_tail(p, all, n, sizeof(CTYPE));                                                                 \
+    }
+STORE_SOME(f64, double)
+STORE_SOME(f32, float)
+STORE_SOME(f16, uint16_t)
+STORE_SOME(bf16, uint16_t)
+#undef STORE_SOME
+#endif
 
-/* floats: double sums; the order of additions counts, so no batches */
+
 #define TYPE f32
 #define SIZE 4
-#define A vf
-#define ACC double
-#define KIND F
-#define TREE F
-#define X vf
 #define XLD FN(x_f32)
 #define XLDN FN(xn_f32)
 #define TO FN(to_f32)
 #define TON FN(ton_f32)
-#define ADDX FN(f_add)
-#define BATCH 0
-#define FAST_FOLD 1
-#include "kernels.h"
+#include "floats.h"
 
 #define TYPE f16
 #define SIZE 2
-#define A vf
-#define ACC double
-#define KIND F
-#define TREE F
-#define X vf
 #define XLD FN(x_f16)
 #define XLDN FN(xn_f16)
 #define TO FN(to_f16)
 #define TON FN(ton_f16)
-#define ADDX FN(f_add)
-#define BATCH 0
-#define FAST_FOLD 1
-#include "kernels.h"
+#include "floats.h"
 
 #define TYPE bf16
 #define SIZE 2
-#define A vf
-#define ACC double
-#define KIND F
-#define TREE F
-#define X vf
 #define XLD FN(x_bf16)
 #define XLDN FN(xn_bf16)
 #define TO FN(to_bf16)
 #define TON FN(ton_bf16)
-#define ADDX FN(f_add)
-#define BATCH 0
-#define FAST_FOLD 1
-#include "kernels.h"
+#include "floats.h"
+
+#define TYPE wide
+#define SIZE 8
+#define XLD FN(x_f64)
+#define XLDN FN(xn_f64)
+#define TO FN(to_f32)
+#define TON FN(ton_f32)
+#define TO_SIZE 4
+#include "floats.h"
 
 #define TYPE f64
 #define SIZE 8
@@ -183,21 +183,133 @@
 #define FAST_FOLD 0
 #include "kernels.h"
 
-#if !HAS_PERM
-/* The first n of eight results. */
-#define STORE_SOME(TYPE, CTYPE)                                                                                    \
-    static inline void FN(ton_##TYPE)(char *p, vf a, int n)                                                        \
-    {                                                                                                              \
-        CTYPE all[8];                                                                                              \
-        FN(to_##TYPE)((char *)all, a);                                                                             \
-        cpool_copy_tail(p, all, n, sizeof(CTYPE));                                                                 \
-    }
-STORE_SOME(f64, double)
-STORE_SOME(f32, float)
-STORE_SOME(f16, uint16_t)
-STORE_SOME(bf16, uint16_t)
-#undef STORE_SOME
-#endif
+/* the largest, in the lanes of the elements themselves where they are many */
+#define ELEMENT f32
+#define SIZE 4
+#define X vh
+#define LANE(word) FN(h_##word)
+#define LOAD FN(h_f32)
+#define LOAD_SOME FN(hn_f32)
+#define WIDE FN(f_of_h)
+#define BATCH (1 << 16)
+#define TO FN(to_f32)
+#define TON FN(ton_f32)
+#include "max.h"
+
+#define ELEMENT f16
+#define SIZE 2
+#define X vh
+#define LANE(word) FN(h_##word)
+#define LOAD FN(h_f16)
+#define LOAD_SOME FN(hn_f16)
+#define WIDE FN(f_of_h)
+#define BATCH (1 << 16)
+#define TO FN(to_f16)
+#define TON FN(ton_f16)
+#include "max.h"
+
+#define ELEMENT bf16
+#define SIZE 2
+#define X vh
+#define LANE(word) FN(h_##word)
+#define LOAD FN(h_bf16)
+#define LOAD_SOME FN(hn_bf16)
+#define WIDE FN(f_of_h)
+#define BATCH (1 << 16)
+#define TO FN(to_bf16)
+#define TON FN(ton_bf16)
+#include "max.h"
+
+#define ELEMENT f64
+#define SIZE 8
+#define X vf
+#define LANE(word) FN(f_##word)
+#define LOAD FN(x_f64)
+#define LOAD_SOME FN(xn_f64)
+#define WIDE FN(f_same)
+#define BATCH 0
+#include "max.h"
+
+#define ELEMENT i8
+#define SIZE 1
+#define X vs
+#define LANE(word) FN(s_##word)
+#define LOAD FN(x_i8)
+#define LOAD_SOME FN(xn_i8)
+#define WIDE FN(f_of_s)
+#define BATCH (1 << 16)
+#include "max.h"
+
+#define ELEMENT u8
+#define SIZE 1
+#define X vs
+#define LANE(word) FN(s_##word)
+#define LOAD FN(x_u8)
+#define LOAD_SOME FN(xn_u8)
+#define WIDE FN(f_of_s)
+#define BATCH (1 << 16)
+#include "max.h"
+
+#define ELEMENT i16
+#define SIZE 2
+#define X vi
+#define LANE(word) FN(i_##word)
+#define LOAD FN(x_i16)
+#define LOAD_SOME FN(xn_i16)
+#define WIDE FN(f_of_i)
+#define BATCH (1 << 16)
+#include "max.h"
+
+#define ELEMENT u16
+#define SIZE 2
+#define X vi
+#define LANE(word) FN(i_##word)
+#define LOAD FN(x_u16)
+#define LOAD_SOME FN(xn_u16)
+#define WIDE FN(f_of_i)
+#define BATCH (1 << 16)
+#include "max.h"
+
+#define ELEMENT i32
+#define SIZE 4
+#define X vi
+#define LANE(word) FN(i_##word)
+#define LOAD FN(i_i32)
+#define LOAD_SOME FN(in_i32)
+#define WIDE FN(f_of_i)
+#define BATCH (1 << 16)
+#include "max.h"
+
+#define ELEMENT u32
+#define SIZE 4
+#define X vi
+#define LANE(word) FN(i_##word)
+#define LOAD FN(i_u32)
+#define LOAD_SOME FN(in_u32)
+#define WIDE FN(f_of_u)
+#define BATCH (1 << 16)
+#include "max.h"
+
+#define ELEMENT i64
+#define SIZE 8
+#define X vq
+#define LANE(word) FN(q_##word)
+#define LOAD FN(x_64)
+#define LOAD_SOME FN(xn_64)
+#define BATCH 0
+#define LONG
+#include "max.h"
+
+#define ELEMENT u64
+#define SIZE 8
+#define X vq
+#define LANE(word) FN(q_##word)
+#define LOAD FN(x_u64)
+#define LOAD_SOME FN(xn_u64)
+#define BATCH 0
+#define LONG
+#include "max.h"
+
 #include "fold.h"
 #include "finish.h"
 
@@ -232,26 +344,105 @@ static void FN(cpool_read)(const char *data, int64_t bytes)
     (void)keep;
 }
 
+/* The largest of one element is that element. */
+#define SAME(BITS)                                                                                                 \
+    static void FN(cpool_same_##BITS)(char *to, const char *from, int64_t n) { memcpy(to, from, (size_t)n * (BITS / 8)); }
+SAME(8)
+SAME(16)
+SAME(32)
+SAME(64)
+#undef SAME
+
+#define FIND(BITS)                                                                                                 \
+    static int64_t FN(cpool_find_##BITS)(const char *p, int64_t n, int64_t step, uint64_t mask, uint64_t wanted)   \
+    {                                                                                                              \
+        const uint##BITS##_t m = (uint##BITS##_t)mask, w = (uint##BITS##_t)wanted;                                 \
+        int64_t i = 0;                                                                                             \
+        if (step == BITS / 8)                                                                                      \
+            for (; i + 16 <= n; i += 16) { /* by sixteen, without a branch inside */                               \
+                uint##BITS##_t x[16];                                                                              \
+                uint##BITS##_t any = 0;                                                                            \
+                memcpy(x, p + i * step, sizeof x);                                                                 \
+                for (int k = 0; k < 16; k++)                                                                       \
+                    any |= (uint##BITS##_t)((x[k] & m) == w);                                                      \
+                if (any)                                                                                           \
+                    break;                                                                                         \
+            }                                                                                                      \
+        for (; i < n; i++) {                                                                                       \
+            uint##BITS##_t x;                                                                                      \
+            memcpy(&x, p + i * step, sizeof x);                                                                    \
+            if ((x & m) == w)                                                                                      \
+                break;                                                                                             \
+        }                                                                                                          \
+        return i;                                                                                                  \
+    }                                                                                                              \
+    static int64_t FN(cpool_seek_##BITS)(const char *p, const char *values, int64_t n, uint64_t mask,              \
+                                         int32_t *found, int32_t tap)                                              \
+    {                                                                                                              \
+        const uint##BITS##_t m = (uint##BITS##_t)mask;                                                             \
+        int32_t left = 0;                                                                                          \
+        for (int64_t i = 0; i < n; i++) {                                                                          \
+            uint##BITS##_t x, v;                                                                                   \
+            memcpy(&x, p + i * (BITS / 8), sizeof x);                                                              \
+            memcpy(&v, values + i * (BITS / 8), sizeof v);                                                         \
+            int hit = (x == v) | (((x | v) & m) == 0);                                                             \
+            found[i] = (found[i] < 0) & hit ? tap : found[i];                                                      \
+            left += found[i] < 0;                                                                                  \
+        }                                                                                                          \
+        return left;                                                                                               \
+    }
+FIND(8)
+FIND(16)
+FIND(32)
+FIND(64)
+#undef FIND
+
 #define NONE8 NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 #define FLOATS(op) {FN3(op, f16), FN3(op, bf16), FN3(op, f32), FN3(op, f64), NONE8}
 #define ALL(op) \
     {FN3(op, f16), FN3(op, bf16), FN3(op, f32), FN3(op, f64), FN3(op, i8), FN3(op, u8), FN3(op, i16), FN3(op, u16), \
      FN3(op, i32), FN3(op, u32), FN3(op, i64), FN3(op, u64)}
-#define FOLD(k) FN3(cpool_fold, k)
-#define SINGLE(op) {FN3(op, f16), FN3(op, bf16), FN3(op, f32), NULL, NONE8}
-static const cpool_isa FN(cpool_table) = {
-    CPOOL_STRING(ISA),
-    ALL(cpool_lines),
-    {FOLD(F), FOLD(F), FOLD(F), FOLD(D), FOLD(I), FOLD(U), FOLD(I), FOLD(U), FOLD(J), FOLD(J), FOLD(K), FOLD(K)},
-    SINGLE(cpool_direct),
+#define ALL_AND_WIDE(op) \
+    {FN3(op, f16), FN3(op, bf16), FN3(op, f32), FN3(op, f64), FN3(op, i8), FN3(op, u8), FN3(op, i16), FN3(op, u16), \
+     FN3(op, i32), FN3(op, u32), FN3(op, i64), FN3(op, u64), FN3(op, wide)}
+#define SHORT(op)                                                                                                  \
+    {FN3(op, f16), FN3(op, bf16), FN3(op, f32), FN3(op, f64), FN3(op, i8), FN3(op, u8), FN3(op, i16), FN3(op, u16), \
+     FN3(op, i32), FN3(op, u32), NULL, NULL}
+#define LONG(op) {NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, FN3(op, i64), FN3(op, u64)}
+#define SINGLE(op) {FN3(op, f16), FN3(op, bf16), FN3(op, f32), NULL, NONE8, FN3(op, wide)}
+#define FLOAT_MAX(op) {FN3(op, f16), FN3(op, bf16), FN3(op, f32), NULL, NONE8}
+#define NONE {NULL, NULL, NULL, NULL, NONE8}
 #if HAS_PERM
-    SINGLE(cpool_thin),
+#define THIN(op) SINGLE(op)
+#define THIN_MAX(op) FLOAT_MAX(op)
 #else
-    {NULL, NULL, NULL, NULL, NONE8},
+#define THIN(op) NONE
+#define THIN_MAX(op) NONE
 #endif
-    ALL(cpool_lanes),
-    {FLOATS(cpool_finish_F), FLOATS(cpool_finish_D), ALL(cpool_finish_I), ALL(cpool_finish_W)},
-    {NULL, NULL, FN(cpool_copy_16), NULL, FN(cpool_copy_32), NULL, NULL, NULL, FN(cpool_copy_64)},
+#define FOLD(k) FN3(cpool_fold, k)
+extern const cpool_isa FN(cpool_table);
+const cpool_isa FN(cpool_table) = {
+    CPOOL_STRING(ISA),
+    {{
+         ALL_AND_WIDE(cpool_lines),
+         {FOLD(F), FOLD(F), FOLD(F), FOLD(D), FOLD(I), FOLD(U), FOLD(I), FOLD(U), FOLD(J), FOLD(J), FOLD(K), FOLD(K), FOLD(F)},
+         SINGLE(cpool_direct),
+         THIN(cpool_thin),
+         ALL_AND_WIDE(cpool_lanes),
+         {FLOATS(cpool_finish_F), FLOATS(cpool_finish_D), ALL(cpool_finish_I), ALL(cpool_finish_W)},
+         {NULL, NULL, FN(cpool_copy_16), NULL, FN(cpool_copy_32), NULL, NULL, NULL, FN(cpool_copy_64)},
+     },
+     {
+         ALL(cpool_lines_max),
+         {FOLD(M), FOLD(M), FOLD(M), FOLD(M), FOLD(M), FOLD(M), FOLD(M), FOLD(M), FOLD(M), FOLD(M), FOLD(Q), FOLD(Q)},
+         SHORT(cpool_direct_max),
+         THIN_MAX(cpool_thin_max),
+         ALL(cpool_lanes_max),
+         {SHORT(cpool_finish_M), NONE, LONG(cpool_finish_Q), NONE},
+         {NULL, FN(cpool_same_8), FN(cpool_same_16), NULL, FN(cpool_same_32), NULL, NULL, NULL, FN(cpool_same_64)},
+     }},
+    {NULL, FN(cpool_find_8), FN(cpool_find_16), NULL, FN(cpool_find_32), NULL, NULL, NULL, FN(cpool_find_64)},
+    {NULL, FN(cpool_seek_8), FN(cpool_seek_16), NULL, FN(cpool_seek_32), NULL, NULL, NULL, FN(cpool_seek_64)},
     FN(cpool_read),
 };
 #undef NONE8
@@ -259,11 +450,19 @@ static const cpool_isa FN(cpool_table) = {
 #undef ALL
 #undef FOLD
 #undef SINGLE
+#undef NONE
+#undef THIN
+#undef THIN_MAX
+#undef FLOAT_MAX
+#undef ALL_AND_WIDE
+#undef SHORT
+#undef LONG
 
 #undef vf
 #undef vq
 #undef vi
 #undef vs
+#undef vh
 #undef vd
 #undef vw
 #undef HAS_PERM

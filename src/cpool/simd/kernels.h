@@ -1,8 +1,10 @@
-/* The three kernels, for one type on one instruction set. Set before inclusion:
+/* The kernels for one type and one reducer on one instruction set. Set before inclusion:
  *   TYPE    the name of the type, SIZE its bytes
  *   A, ACC  the vector of accumulators and its element; KIND the prefix of its words, TREE that of the scalar fold
  *   X, XLD, XLDN, ADDX   the vector of loaded elements, its loads, and how it is added to A
  *   BATCH   0, or how many rows may be added in X itself (exactly) before ADDX; XADD, XZERO
+ *   FAST_FOLD  whether A is vf and vectors fold vectors; then FOLD8, PICKED, KEEP (the first elements of an X),
+ *           WIDE (an X as an A), DIVIDED (an A by its divisors), TO and TON (results), ODD (see finish.h)
  */
 
 #define K2(kind, word) kind##_##word
@@ -12,6 +14,8 @@
 #define A_ST K1(KIND, st)
 #define A_ADD K1(KIND, add)
 #define A_TREE K1(TREE, tree)
+#define A_PICKED K1(KIND, picked)
+#define A_PICKED_ANY K1(KIND, picked_any)
 #define NAME(op) FN3(cpool_##op, TYPE)
 
 /* All rows of `count` vectors, which stay in registers; the last of them has `tail` elements (8: whole). */
@@ -154,7 +158,7 @@ static inline __attribute__((always_inline)) void NAME(line)(const cpool_job *jo
                 add = 1;
             }
         }
-    if (filled)
+    if (filled || !add) /* without a row, nothing is what the line holds */
         NAME(rows)(p, filled, acc, job->plane, n, add);
 }
 
@@ -199,29 +203,34 @@ static inline __attribute__((always_inline)) void NAME(window)(const cpool_job *
 
 #if FAST_FOLD
 /* Lines of one row: windows of at most 32 columns are taken straight from it. */
-static inline __attribute__((always_inline)) vf NAME(some)(const char *p, int64_t there, int64_t n)
+static inline __attribute__((always_inline)) X NAME(some)(const char *p, int64_t there, int64_t n)
 {
     if (n >= 8)
         return XLD(p);
-    return there >= 8 ? FN(f_keep)(XLD(p), (int)n) : XLDN(p, (int)n);
+    return there >= 8 ? KEEP(XLD(p), (int)n) : XLDN(p, (int)n);
 }
 
 static inline __attribute__((always_inline)) vf NAME(short_window)(const char *p, int64_t there, int64_t n)
 {
-    vf a = NAME(some)(p, there, n);
+    X a = NAME(some)(p, there, n);
     if (n <= 8)
-        return a;
-    vf b = NAME(some)(p + 8 * SIZE, there - 8, n - 8);
+        return WIDE(a);
+    X b = NAME(some)(p + 8 * SIZE, there - 8, n - 8);
     if (n > 16)
-        a = FN(f_add)(a, NAME(some)(p + 16 * SIZE, there - 16, n - 16));
+        a = XADD(a, NAME(some)(p + 16 * SIZE, there - 16, n - 16));
     if (n > 24)
-        b = FN(f_add)(b, NAME(some)(p + 24 * SIZE, there - 24, n - 24));
-    return FN(f_add)(a, b);
+        b = XADD(b, NAME(some)(p + 24 * SIZE, there - 24, n - 24));
+    return WIDE(XADD(a, b));
 }
 
 static void NAME(direct)(const cpool_job *lines, int64_t count, const cpool_fold *f, double *sums, int64_t stride)
 {
     for (int64_t g = 0; g < count; g++, sums += stride) {
+        if (!lines[g].rows) { /* a window of nothing */
+            for (int64_t i = 0; i < f->outputs; i += 8)
+                FN(f_st)(sums + i, A_ZERO());
+            continue;
+        }
         const char *line = lines[g].base + lines[g].off[0];
         const int64_t n = lines[g].n;
         for (int64_t i = 0; i < f->outputs; i += 8) {
@@ -230,12 +239,12 @@ static void NAME(direct)(const cpool_job *lines, int64_t count, const cpool_fold
                 const int64_t *entry = f->perm + f->perm_at[i / 8], there = n - entry[0];
                 const char *p = line + entry[0] * SIZE;
                 cpool_prefetch(p, AHEAD_BYTES);
-                vf a = there >= 8 ? XLD(p) : XLDN(p, (int)there), b = FN(f_zero)();
+                X a = there >= 8 ? XLD(p) : XLDN(p, (int)there), b = XZERO();
                 if (there >= 16)
                     b = XLD(p + 8 * SIZE);
                 else if (there > 8)
                     b = XLDN(p + 8 * SIZE, (int)there - 8);
-                FN(f_st)(sums + i, FN(F_picked)(a, b, entry));
+                FN(f_st)(sums + i, A_PICKED(WIDE(a), WIDE(b), entry));
                 continue;
             }
 #endif
@@ -247,42 +256,49 @@ static void NAME(direct)(const cpool_job *lines, int64_t count, const cpool_fold
                 v[k] = NAME(short_window)(p, n - f->start[i + k], f->count[i + k]);
             }
             for (int64_t k = some; k < 8; k++)
-                v[k] = FN(f_zero)();
-            FN(f_st)(sums + i, FN(f_fold8)(v));
+                v[k] = A_ZERO();
+            FN(f_st)(sums + i, FOLD8(v));
         }
     }
 }
 
-#if HAS_PERM
+#if HAS_PERM && defined(TO)
+#ifndef TO_SIZE
+#define TO_SIZE SIZE
+#endif
 /* Lines of at most sixteen columns stay in registers from the first row to the results. */
-static inline __attribute__((always_inline)) void NAME(thin_line)(const cpool_job *job, const char *base, int n,
-                                                                const cpool_fold *f, const cpool_result *r, char *out)
+static inline __attribute__((always_inline)) int NAME(thin_line)(const cpool_job *job, const char *base, int n,
+                                                               const cpool_fold *f, const cpool_result *r, char *out)
 {
-    vf a = FN(f_zero)(), b = FN(f_zero)();
+    X a = XZERO(), b = XZERO();
+    int odd = 0;
     for (int64_t k = 0; k < job->rows; k++) {
         const char *p = base + job->off[k];
-        a = FN(f_add)(a, n < 8 ? XLDN(p, n) : XLD(p));
+        a = XADD(a, n < 8 ? XLDN(p, n) : XLD(p));
         if (n > 8)
-            b = FN(f_add)(b, XLDN(p + 8 * SIZE, n - 8));
+            b = XADD(b, XLDN(p + 8 * SIZE, n - 8));
     }
     for (int64_t i = 0; i < f->outputs; i += 8) {
         const int64_t *entry = f->perm + f->perm_at[i / 8];
-        vf sum = n < 16 ? FN(F_picked_any)(a, b, entry) : FN(F_picked)(a, b, entry);
-        vf average = FN(f_div)(sum, FN(f_ld)(r->divisor + i), FN(f_ld)(r->reciprocal + i));
+        vf sum = n < 16 ? A_PICKED_ANY(WIDE(a), WIDE(b), entry) : A_PICKED(WIDE(a), WIDE(b), entry);
+        vf result = DIVIDED(sum, r, i);
+        odd |= ODD(result);
         if (f->outputs - i < 8)
-            TON(out + i * SIZE, average, (int)(f->outputs - i));
+            TON(out + i * TO_SIZE, result, (int)(f->outputs - i));
         else
-            TO(out + i * SIZE, average);
+            TO(out + i * TO_SIZE, result);
     }
+    return odd;
 }
 
-static void NAME(thin)(const cpool_job *lines, int64_t count, int64_t shift, const cpool_fold *f,
-                       const cpool_result *rows, int64_t out_shift)
+static int NAME(thin)(const cpool_job *lines, int64_t count, int64_t shift, const cpool_fold *f,
+                      const cpool_result *rows, int64_t out_shift)
 {
     const int n = (int)lines[0].n; /* known to be small or large, the loops lose their branches */
+    int odd = 0;
 #define THIN(N)                                                                                                    \
     for (int64_t g = 0; g < count; g++)                                                                            \
-        NAME(thin_line)(lines + g, lines[g].base + shift, N, f, rows + g, rows[g].out + out_shift)
+        odd |= NAME(thin_line)(lines + g, lines[g].base + shift, N, f, rows + g, rows[g].out + out_shift)
     if (n == 16)
         THIN(16);
     else if (n > 8)
@@ -292,6 +308,7 @@ static void NAME(thin)(const cpool_job *lines, int64_t count, int64_t shift, con
     else
         THIN(n);
 #undef THIN
+    return odd;
 }
 #endif
 #endif
@@ -308,7 +325,7 @@ static inline __attribute__((always_inline)) double *NAME(windows)(const cpool_j
         (void)plane;
         kept[*filled] = A_ADD(A_ADD(a[0], a[2]), A_ADD(a[1], a[3]));
         if (++*filled == 8) {
-            FN(f_st)(sums, FN(f_fold8)(kept));
+            FN(f_st)(sums, FOLD8(kept));
             *filled = 0;
             sums += 8;
         }
@@ -337,7 +354,7 @@ static void NAME(lanes)(const cpool_job *jobs, int64_t count, double *sums, int6
     if (filled) {
         for (int k = filled; k < 8; k++)
             kept[k] = A_ZERO();
-        FN(f_st)(sums, FN(f_fold8)(kept));
+        FN(f_st)(sums, FOLD8(kept));
     }
 #endif
 }
@@ -349,6 +366,8 @@ static void NAME(lanes)(const cpool_job *jobs, int64_t count, double *sums, int6
 #undef A_ST
 #undef A_ADD
 #undef A_TREE
+#undef A_PICKED
+#undef A_PICKED_ANY
 #undef NAME
 #undef TYPE
 #undef SIZE
@@ -364,6 +383,12 @@ static void NAME(lanes)(const cpool_job *jobs, int64_t count, double *sums, int6
 #undef XADD
 #undef XZERO
 #undef FAST_FOLD
+#undef FOLD8
+#undef KEEP
+#undef WIDE
+#undef DIVIDED
+#undef ODD
 #undef ROWS
 #undef TO
+#undef TO_SIZE
 #undef TON

@@ -60,14 +60,41 @@ static inline void FN(K_st)(int64_t *p, int64_t plane, vw a)
     FN(q_st)(p + plane, a.high);
 }
 static inline vw FN(K_add)(vw a, vw b) { return (vw){FN(q_add)(a.low, b.low), FN(q_add)(a.high, b.high)}; }
-static inline vw FN(K_adds)(vw a, vq x) { return (vw){FN(q_add)(a.low, FN(q_low)(x)), FN(q_add)(a.high, FN(q_high)(x))}; }
-static inline vw FN(K_addus)(vw a, vq x) { return (vw){FN(q_add)(a.low, FN(q_low)(x)), FN(q_add)(a.high, FN(q_uhigh)(x))}; }
+static inline vw FN(K_adds)(vw a, vq x) { return (vw){FN(q_add)(a.low, FN(q_lower)(x)), FN(q_add)(a.high, FN(q_high)(x))}; }
+static inline vw FN(K_addus)(vw a, vq x) { return (vw){FN(q_add)(a.low, FN(q_lower)(x)), FN(q_add)(a.high, FN(q_uhigh)(x))}; }
+
+/* the larger: of doubles, into which every type but the longest integers fits, and of 64-bit integers */
+static inline vf FN(M_zero)(void) { return FN(f_low)(); }
+static inline vf FN(M_ld)(const double *p, int64_t plane) { (void)plane; return FN(f_ld)(p); }
+static inline void FN(M_st)(double *p, int64_t plane, vf a) { (void)plane; FN(f_st)(p, a); }
+static inline vf FN(M_add)(vf a, vf b) { return FN(f_max)(a, b); }
+static inline vf FN(f_same)(vf a) { return a; }
+static inline vf FN(f_of_s)(vs a) { return FN(f_of_i)(FN(i_of_s)(a)); }
+static inline vf FN(f_of_u)(vi a) { return FN(f_add)(FN(f_of_i)(a), FN(f_set)(0x1p31)); } /* of a flipped one */
+
+static inline vq FN(Q_zero)(void) { return FN(q_low)(); }
+static inline vq FN(Q_ld)(const int64_t *p, int64_t plane) { (void)plane; return FN(q_ld)(p); }
+static inline void FN(Q_st)(int64_t *p, int64_t plane, vq a) { (void)plane; FN(q_st)(p, a); }
+static inline vq FN(Q_add)(vq a, vq b) { return FN(q_max)(a, b); }
+
+/* the words that loads of other signs need */
+static inline vi FN(i_i32)(const char *p) { return FN(i_ld)(p); }
+static inline vi FN(i_u32)(const char *p) { return FN(i_flip)(FN(i_ld)(p)); }
+static inline vi FN(in_i32)(const char *p, int n)
+{
+    int32_t x[8] = {0};
+    cpool_copy_tail(x, p, n, 4);
+    return FN(i_ld)(x);
+}
+static inline vi FN(in_u32)(const char *p, int n) { return FN(i_flip)(FN(in_i32)(p, n)); }
+static inline vq FN(x_u64)(const char *p) { return FN(q_flip)(FN(x_64)(p)); }
+static inline vq FN(xn_u64)(const char *p, int n) { return FN(q_flip)(FN(xn_64)(p, n)); }
 
 /* ---- folding: one scalar sum out of a few columns, by halves: l + (l+16), l + (l+8), ... l + (l+1) --------- */
 
 static inline void FN(F_tree)(const double *line, int64_t plane, int64_t step, int64_t count, double *sum, int64_t out)
 {
-    double a[CPOOL_LANES];
+    double a[CPOOL_LANES] = {0.0};
     (void)plane, (void)out;
     for (int64_t i = 0; i < count; i++)
         a[i] = line[i * step];
@@ -78,7 +105,7 @@ static inline void FN(F_tree)(const double *line, int64_t plane, int64_t step, i
 }
 static inline void FN(D_tree)(const double *line, int64_t plane, int64_t step, int64_t count, double *sum, int64_t out)
 {
-    cpool_pair a[CPOOL_LANES];
+    cpool_pair a[CPOOL_LANES] = {{0.0, 0.0}};
     for (int64_t i = 0; i < count; i++)
         a[i] = (cpool_pair){line[i * step], line[i * step + plane]};
     for (int64_t half = CPOOL_LANES / 2; half; half /= 2)
@@ -124,30 +151,49 @@ static inline void FN(K_tree)(const int64_t *line, int64_t plane, int64_t step, 
     memcpy(sum + out, &wide.low, 8);
 }
 
+static inline void FN(M_tree)(const double *line, int64_t plane, int64_t step, int64_t count, double *sum, int64_t out)
+{
+    double most = line[0];
+    (void)plane, (void)out;
+    for (int64_t i = 1; i < count; i++)
+        most = cpool_max(most, line[i * step]);
+    *sum = most;
+}
+static inline void FN(Q_tree)(const int64_t *line, int64_t plane, int64_t step, int64_t count, double *sum, int64_t out)
+{
+    int64_t most = line[0];
+    (void)plane, (void)out;
+    for (int64_t i = 1; i < count; i++)
+        most = line[i * step] > most ? line[i * step] : most;
+    memcpy(sum, &most, 8);
+}
+
 #if HAS_PERM
 /* Eight windows of a few columns out of sixteen neighbours: term t of each is one pick, and terms fold by halves. */
-#define PICKED(NAME, PICK)                                                                                         \
+#define PICKED(NAME, PICK, ADD, NONE)                                                                              \
     static inline __attribute__((always_inline)) vf FN(NAME)(vf a, vf b, const int64_t *entry)                     \
     {                                                                                                              \
         const int64_t terms = entry[1];                                                                            \
         entry += 2;                                                                                                \
-        if (terms <= 2) {                                                                                          \
-            vf sum = FN(PICK)(a, b, entry);                                                                        \
-            return terms == 2 ? FN(f_add)(sum, FN(PICK)(a, b, entry + 8)) : sum;                                   \
-        }                                                                                                          \
-        if (terms <= 4) {                                                                                          \
-            vf even = FN(f_add)(FN(PICK)(a, b, entry), FN(PICK)(a, b, entry + 16)), odd = FN(PICK)(a, b, entry + 8); \
-            return FN(f_add)(even, terms == 4 ? FN(f_add)(odd, FN(PICK)(a, b, entry + 24)) : odd);                 \
-        }                                                                                                          \
         vf t[8];                                                                                                   \
-        for (int64_t k = 0; k < 8; k++)                                                                            \
-            t[k] = k < terms ? FN(PICK)(a, b, entry + 8 * k) : FN(f_zero)();                                       \
+        t[0] = FN(PICK)(a, b, entry);                                                                              \
+        if (terms <= 2)                                                                                            \
+            return terms == 2 ? FN(ADD)(t[0], FN(PICK)(a, b, entry + 8)) : t[0];                                   \
+        if (terms <= 4) {                                                                                          \
+            t[0] = FN(ADD)(t[0], FN(PICK)(a, b, entry + 16));                                                      \
+            t[1] = FN(PICK)(a, b, entry + 8);                                                                      \
+            return FN(ADD)(t[0], terms == 4 ? FN(ADD)(t[1], FN(PICK)(a, b, entry + 24)) : t[1]);                   \
+        }                                                                                                          \
+        for (int64_t k = 1; k < 8; k++)                                                                            \
+            t[k] = k < terms ? FN(PICK)(a, b, entry + 8 * k) : NONE;                                               \
         for (int64_t half = 4; half; half /= 2)                                                                    \
             for (int64_t k = 0; k < half; k++)                                                                     \
-                t[k] = FN(f_add)(t[k], t[k + half]);                                                               \
+                t[k] = FN(ADD)(t[k], t[k + half]);                                                                 \
         return t[0];                                                                                               \
     }
-PICKED(F_picked, f_pick)
-PICKED(F_picked_any, f_pick_any)
+PICKED(F_picked, f_pick, f_add, FN(f_zero)())
+PICKED(F_picked_any, f_pick_any, f_add, FN(f_zero)())
+PICKED(M_picked, f_pick_any, f_max, t[0]) /* absent terms repeat the first */
+PICKED(M_picked_any, f_pick_any, f_max, t[0])
 #undef PICKED
 #endif

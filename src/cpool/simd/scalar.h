@@ -56,6 +56,18 @@ static inline uint16_t cpool_to_f16(float value)
     return (uint16_t)(sign | (bits - 0x38000000u) >> 13);
 }
 
+/* The larger of two: NaN if one is, and -0 rather than +0. */
+static inline double cpool_max(double a, double b)
+{
+    double one = a > b ? a : b, other = b > a ? b : a;
+    uint64_t x, y;
+    memcpy(&x, &one, 8);
+    memcpy(&y, &other, 8);
+    x |= y;
+    memcpy(&one, &x, 8);
+    return one;
+}
+
 /* ---- 128-bit sums ------------------------------------------------------------------------ */
 
 typedef struct {

@@ -4,6 +4,8 @@ typedef struct { __m256d a, b; } FN(vf);
 typedef struct { __m256i a, b; } FN(vq);
 typedef __m256i FN(vi);
 typedef __m128i FN(vs);
+typedef __m256 FN(vh);
+#define vh FN(vh)
 #define vf FN(vf)
 #define vq FN(vq)
 #define vi FN(vi)
@@ -119,7 +121,7 @@ static inline vq FN(xn_64)(const char *p, int n)
     vf bits = FN(xn_f64)(p, n);
     return (vq){_mm256_castpd_si256(bits.a), _mm256_castpd_si256(bits.b)};
 }
-static inline vq FN(q_low)(vq x)
+static inline vq FN(q_lower)(vq x)
 {
     __m256i low = _mm256_set1_epi64x(0xffffffff);
     return (vq){_mm256_and_si256(x.a, low), _mm256_and_si256(x.b, low)};
@@ -131,16 +133,76 @@ static inline __m256i FN(sra32)(__m256i x)
 }
 static inline vq FN(q_high)(vq x) { return (vq){FN(sra32)(x.a), FN(sra32)(x.b)}; }
 
-static inline __m256d FN(f_fold4)(const vf v[4])
+static inline __m256d FN(max4)(__m256d a, __m256d b) { return _mm256_or_pd(_mm256_max_pd(a, b), _mm256_max_pd(b, a)); }
+static inline __m256i FN(max4q)(__m256i a, __m256i b) { return _mm256_blendv_epi8(b, a, _mm256_cmpgt_epi64(a, b)); }
+static inline vf FN(f_max)(vf x, vf y) { return (vf){FN(max4)(x.a, y.a), FN(max4)(x.b, y.b)}; }
+static inline vh FN(h_max)(vh a, vh b) { return _mm256_or_ps(_mm256_max_ps(a, b), _mm256_max_ps(b, a)); }
+static inline vs FN(s_max)(vs a, vs b) { return _mm_max_epi16(a, b); }
+static inline vi FN(i_max)(vi a, vi b) { return _mm256_max_epi32(a, b); }
+static inline vq FN(q_max)(vq x, vq y) { return (vq){FN(max4q)(x.a, y.a), FN(max4q)(x.b, y.b)}; }
+static inline vh FN(h_low)(void) { return _mm256_set1_ps(-INFINITY); }
+static inline vs FN(s_low)(void) { return _mm_set1_epi16(INT16_MIN); }
+static inline vi FN(i_low)(void) { return _mm256_set1_epi32(INT32_MIN); }
+static inline vf FN(f_low)(void) { return (vf){_mm256_set1_pd(-(double)INFINITY), _mm256_set1_pd(-(double)INFINITY)}; }
+static inline vq FN(q_low)(void) { return (vq){_mm256_set1_epi64x(INT64_MIN), _mm256_set1_epi64x(INT64_MIN)}; }
+static inline vh FN(h_fill)(vh a, int n) { return _mm256_blendv_ps(FN(h_low)(), a, _mm256_castsi256_ps(FN(m32)(n))); }
+static inline vi FN(i_fill)(vi a, int n) { return _mm256_blendv_epi8(FN(i_low)(), a, FN(m32)(n)); }
+static inline vs FN(s_fill)(vs a, int n)
 {
-    __m256d w[4];
-    for (int i = 0; i < 4; i++)
-        w[i] = _mm256_add_pd(v[i].a, v[i].b);
-    __m256d x = _mm256_add_pd(_mm256_permute2f128_pd(w[0], w[2], 0x20), _mm256_permute2f128_pd(w[0], w[2], 0x31));
-    __m256d y = _mm256_add_pd(_mm256_permute2f128_pd(w[1], w[3], 0x20), _mm256_permute2f128_pd(w[1], w[3], 0x31));
-    return _mm256_add_pd(_mm256_unpacklo_pd(x, y), _mm256_unpackhi_pd(x, y));
+    __m128i there = _mm_cmpgt_epi16(_mm_set1_epi16((short)n), _mm_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7));
+    return _mm_blendv_epi8(FN(s_low)(), a, there);
 }
-static inline vf FN(f_fold8)(const vf v[8]) { return (vf){FN(f_fold4)(v), FN(f_fold4)(v + 4)}; }
+static inline vf FN(f_fill)(vf v, int n)
+{
+    const double *mask = (const double *)(const void *)(cpool_masks + 8 - n);
+    return (vf){_mm256_blendv_pd(FN(f_low)().a, v.a, _mm256_loadu_pd(mask)),
+                _mm256_blendv_pd(FN(f_low)().b, v.b, _mm256_loadu_pd(mask + 4))};
+}
+static inline vq FN(q_fill)(vq v, int n)
+{
+    const __m256i *mask = (const __m256i *)(cpool_masks + 8 - n), *more = (const __m256i *)(cpool_masks + 12 - n);
+    return (vq){_mm256_blendv_epi8(FN(q_low)().a, v.a, _mm256_loadu_si256(mask)),
+                _mm256_blendv_epi8(FN(q_low)().b, v.b, _mm256_loadu_si256(more))};
+}
+static inline vh FN(h_f32)(const char *p) { return _mm256_loadu_ps((const float *)p); }
+static inline vh FN(hn_f32)(const char *p, int n) { return _mm256_maskload_ps((const float *)p, FN(m32)(n)); }
+static inline vh FN(h_f16)(const char *p) { return _mm256_cvtph_ps(FN(l16)(p)); }
+static inline vh FN(hn_f16)(const char *p, int n) { return _mm256_cvtph_ps(FN(n16)(p, n)); }
+static inline vh FN(h_of_brain)(__m128i h) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16)); }
+static inline vh FN(h_bf16)(const char *p) { return FN(h_of_brain)(FN(l16)(p)); }
+static inline vh FN(hn_bf16)(const char *p, int n) { return FN(h_of_brain)(FN(n16)(p, n)); }
+static inline vi FN(i_flip)(vi a) { return _mm256_xor_si256(a, _mm256_set1_epi32(INT32_MIN)); }
+static inline vq FN(q_flip)(vq x)
+{
+    __m256i sign = _mm256_set1_epi64x(INT64_MIN);
+    return (vq){_mm256_xor_si256(x.a, sign), _mm256_xor_si256(x.b, sign)};
+}
+static inline vf FN(f_of_h)(vh a) { return FN(f_of_ps)(a); }
+static inline vf FN(f_of_i)(vi a)
+{
+    return (vf){_mm256_cvtepi32_pd(_mm256_castsi256_si128(a)), _mm256_cvtepi32_pd(_mm256_extracti128_si256(a, 1))};
+}
+static inline int FN(f_odd)(vf x)
+{
+    __m256i sign = _mm256_set1_epi64x(INT64_MIN);
+    return !!_mm256_movemask_epi8(_mm256_or_si256(_mm256_cmpeq_epi64(_mm256_castpd_si256(x.a), sign),
+                                                  _mm256_cmpeq_epi64(_mm256_castpd_si256(x.b), sign)));
+}
+
+#define FOLD8(NAME, OP)                                                                                            \
+    static inline __m256d FN(NAME##_4)(const vf v[4])                                                              \
+    {                                                                                                              \
+        __m256d w[4];                                                                                              \
+        for (int i = 0; i < 4; i++)                                                                                \
+            w[i] = OP(v[i].a, v[i].b);                                                                             \
+        __m256d x = OP(_mm256_permute2f128_pd(w[0], w[2], 0x20), _mm256_permute2f128_pd(w[0], w[2], 0x31));        \
+        __m256d y = OP(_mm256_permute2f128_pd(w[1], w[3], 0x20), _mm256_permute2f128_pd(w[1], w[3], 0x31));        \
+        return OP(_mm256_unpacklo_pd(x, y), _mm256_unpackhi_pd(x, y));                                             \
+    }                                                                                                              \
+    static inline vf FN(NAME)(const vf v[8]) { return (vf){FN(NAME##_4)(v), FN(NAME##_4)(v + 4)}; }
+FOLD8(f_fold8, _mm256_add_pd)
+FOLD8(f_max8, FN(max4))
+#undef FOLD8
 
 static inline __m256d FN(f_div4)(__m256d s, __m256d d, __m256d r)
 {

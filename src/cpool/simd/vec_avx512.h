@@ -4,6 +4,8 @@ typedef __m512d FN(vf);
 typedef __m512i FN(vq);
 typedef __m256i FN(vi);
 typedef __m128i FN(vs);
+typedef __m256 FN(vh);
+#define vh FN(vh)
 #define vf FN(vf)
 #define vq FN(vq)
 #define vi FN(vi)
@@ -72,22 +74,64 @@ static inline vq FN(x_u32)(const char *p) { return _mm512_cvtepu32_epi64(FN(l32)
 static inline vq FN(xn_u32)(const char *p, int n) { return _mm512_cvtepu32_epi64(FN(n32)(p, n)); }
 static inline vq FN(x_64)(const char *p) { return _mm512_loadu_si512(p); }
 static inline vq FN(xn_64)(const char *p, int n) { return _mm512_maskz_loadu_epi64(MASK8(n), p); }
-static inline vq FN(q_low)(vq a) { return _mm512_and_si512(a, _mm512_set1_epi64(0xffffffff)); }
+static inline vq FN(q_lower)(vq a) { return _mm512_and_si512(a, _mm512_set1_epi64(0xffffffff)); }
 static inline vq FN(q_high)(vq a) { return _mm512_srai_epi64(a, 32); }
 static inline vq FN(q_uhigh)(vq a) { return _mm512_srli_epi64(a, 32); }
 
-/* Lane i of the result is the sum of the lanes of v[i]: l + (l+4), then l + (l+2), then l + (l+1). */
-static inline vf FN(f_fold8)(const vf v[8])
+/* The larger: NaN if one is, and -0 rather than +0, so that a +0 is surely the first of equals. */
+static inline vf FN(f_max)(vf a, vf b) { return _mm512_or_pd(_mm512_max_pd(a, b), _mm512_max_pd(b, a)); }
+static inline vh FN(h_max)(vh a, vh b) { return _mm256_or_ps(_mm256_max_ps(a, b), _mm256_max_ps(b, a)); }
+static inline vs FN(s_max)(vs a, vs b) { return _mm_max_epi16(a, b); }
+static inline vi FN(i_max)(vi a, vi b) { return _mm256_max_epi32(a, b); }
+static inline vq FN(q_max)(vq a, vq b) { return _mm512_max_epi64(a, b); }
+/* What is below everything, and the first n of eight with that behind. */
+static inline vf FN(f_low)(void) { return _mm512_set1_pd(-(double)INFINITY); }
+static inline vh FN(h_low)(void) { return _mm256_set1_ps(-INFINITY); }
+static inline vs FN(s_low)(void) { return _mm_set1_epi16(INT16_MIN); }
+static inline vi FN(i_low)(void) { return _mm256_set1_epi32(INT32_MIN); }
+static inline vq FN(q_low)(void) { return _mm512_set1_epi64(INT64_MIN); }
+static inline vf FN(f_fill)(vf a, int n) { return _mm512_mask_mov_pd(FN(f_low)(), MASK8(n), a); }
+static inline vh FN(h_fill)(vh a, int n) { return _mm256_mask_mov_ps(FN(h_low)(), MASK8(n), a); }
+/* Without a mask register: gcc 12 folds that into the load that widens bytes, and then fails. */
+static inline vs FN(s_fill)(vs a, int n)
 {
-    __m512d a[4], b[2];
-    for (int i = 0; i < 4; i++) /* halves of v[i] and v[i+4] */
-        a[i] = _mm512_add_pd(_mm512_shuffle_f64x2(v[i], v[i + 4], 0x44), _mm512_shuffle_f64x2(v[i], v[i + 4], 0xee));
-    for (int i = 0; i < 2; i++) /* quarters of v[i], v[i+2], v[i+4], v[i+6] */
-        b[i] = _mm512_add_pd(_mm512_shuffle_f64x2(a[i], a[i + 2], 0x88), _mm512_shuffle_f64x2(a[i], a[i + 2], 0xdd));
-    __m512d sum = _mm512_add_pd(_mm512_unpacklo_pd(b[0], b[1]), _mm512_unpackhi_pd(b[0], b[1]));
-    /* lanes now hold v0 v1 v4 v5 v2 v3 v6 v7 */
-    return _mm512_permutexvar_pd(_mm512_setr_epi64(0, 1, 4, 5, 2, 3, 6, 7), sum);
+    __m128i there = _mm_cmpgt_epi16(_mm_set1_epi16((short)n), _mm_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7));
+    return _mm_blendv_epi8(FN(s_low)(), a, there);
 }
+static inline vi FN(i_fill)(vi a, int n) { return _mm256_mask_mov_epi32(FN(i_low)(), MASK8(n), a); }
+static inline vq FN(q_fill)(vq a, int n) { return _mm512_mask_mov_epi64(FN(q_low)(), MASK8(n), a); }
+static inline vh FN(h_f32)(const char *p) { return _mm256_loadu_ps((const float *)p); }
+static inline vh FN(hn_f32)(const char *p, int n) { return _mm256_maskz_loadu_ps(MASK8(n), p); }
+static inline vh FN(h_f16)(const char *p) { return _mm256_cvtph_ps(FN(l16)(p)); }
+static inline vh FN(hn_f16)(const char *p, int n) { return _mm256_cvtph_ps(FN(n16)(p, n)); }
+static inline vh FN(h_of_brain)(__m128i h) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16)); }
+static inline vh FN(h_bf16)(const char *p) { return FN(h_of_brain)(FN(l16)(p)); }
+static inline vh FN(hn_bf16)(const char *p, int n) { return FN(h_of_brain)(FN(n16)(p, n)); }
+static inline vi FN(i_flip)(vi a) { return _mm256_xor_si256(a, _mm256_set1_epi32(INT32_MIN)); }
+static inline vq FN(q_flip)(vq a) { return _mm512_xor_si512(a, _mm512_set1_epi64(INT64_MIN)); }
+static inline vf FN(f_of_h)(vh a) { return _mm512_cvtps_pd(a); }
+static inline vf FN(f_of_i)(vi a) { return _mm512_cvtepi32_pd(a); }
+static inline int FN(f_odd)(vf a)
+{
+    return _mm512_cmpeq_epi64_mask(_mm512_castpd_si512(a), _mm512_set1_epi64(INT64_MIN)) != 0;
+}
+
+/* Lane i of the result folds the lanes of v[i]: l with l+4, then l with l+2, then l with l+1. */
+#define FOLD8(NAME, OP)                                                                                            \
+    static inline vf FN(NAME)(const vf v[8])                                                                       \
+    {                                                                                                              \
+        __m512d a[4], b[2];                                                                                        \
+        for (int i = 0; i < 4; i++) /* halves of v[i] and v[i+4] */                                                \
+            a[i] = OP(_mm512_shuffle_f64x2(v[i], v[i + 4], 0x44), _mm512_shuffle_f64x2(v[i], v[i + 4], 0xee));     \
+        for (int i = 0; i < 2; i++) /* quarters of v[i], v[i+2], v[i+4], v[i+6] */                                 \
+            b[i] = OP(_mm512_shuffle_f64x2(a[i], a[i + 2], 0x88), _mm512_shuffle_f64x2(a[i], a[i + 2], 0xdd));     \
+        __m512d sum = OP(_mm512_unpacklo_pd(b[0], b[1]), _mm512_unpackhi_pd(b[0], b[1]));                          \
+        /* lanes now hold v0 v1 v4 v5 v2 v3 v6 v7 */                                                               \
+        return _mm512_permutexvar_pd(_mm512_setr_epi64(0, 1, 4, 5, 2, 3, 6, 7), sum);                              \
+    }
+FOLD8(f_fold8, _mm512_add_pd)
+FOLD8(f_max8, FN(f_max))
+#undef FOLD8
 
 /* s / d with its correctly rounded quotient: the residual of s * (1/d) is exact, and divided away. */
 static inline vf FN(f_div)(vf s, vf d, vf r)

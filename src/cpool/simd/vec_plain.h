@@ -5,6 +5,8 @@ typedef struct { double v[8]; } FN(vf);
 typedef struct { int64_t v[8]; } FN(vq);
 typedef struct { int32_t v[8]; } FN(vi);
 typedef struct { int16_t v[8]; } FN(vs);
+typedef struct { float v[8]; } FN(vh);
+#define vh FN(vh)
 #define vf FN(vf)
 #define vq FN(vq)
 #define vi FN(vi)
@@ -35,8 +37,9 @@ static inline vs FN(s_add)(vs a, vs b) { EACH a.v[k] = (int16_t)((uint16_t)a.v[k
 static inline vi FN(i_of_s)(vs a) { vi r; EACH r.v[k] = a.v[k]; return r; }
 static inline vi FN(i_of_us)(vs a) { vi r; EACH r.v[k] = (uint16_t)a.v[k]; return r; }
 
-#define PLAIN_LOAD(name, vector, type, convert)                              \
-    static inline vector FN(x_##name)(const char *p)                         \
+#define PLAIN_LOAD(name, vector, type, convert) PLAIN_LOADS(x_##name, xn_##name, vector, type, convert)
+#define PLAIN_LOADS(whole, some, vector, type, convert)                      \
+    static inline vector FN(whole)(const char *p)                         \
     {                                                                        \
         type x[8];                                                           \
         vector r;                                                            \
@@ -44,11 +47,11 @@ static inline vi FN(i_of_us)(vs a) { vi r; EACH r.v[k] = (uint16_t)a.v[k]; retur
         EACH r.v[k] = convert(x[k]);                                         \
         return r;                                                            \
     }                                                                        \
-    static inline vector FN(xn_##name)(const char *p, int n)                 \
+    static inline vector FN(some)(const char *p, int n)                      \
     {                                                                        \
         type x[8] = {0};                                                     \
         vector r;                                                            \
-        cpool_copy_tail(x, p, n, sizeof(type));                        \
+        cpool_copy_tail(x, p, n, sizeof(type));                              \
         EACH r.v[k] = convert(x[k]);                                         \
         return r;                                                            \
     }
@@ -63,20 +66,55 @@ PLAIN_LOAD(u16, vi, uint16_t, )
 PLAIN_LOAD(i32, vq, int32_t, )
 PLAIN_LOAD(u32, vq, uint32_t, )
 PLAIN_LOAD(64, vq, int64_t, )
+PLAIN_LOADS(h_f16, hn_f16, vh, uint16_t, cpool_from_f16)
+PLAIN_LOADS(h_bf16, hn_bf16, vh, uint16_t, cpool_from_bf16)
+PLAIN_LOADS(h_f32, hn_f32, vh, float, )
 #undef PLAIN_LOAD
-static inline vq FN(q_low)(vq a) { EACH a.v[k] &= 0xffffffff; return a; }
+#undef PLAIN_LOADS
+static inline vq FN(q_lower)(vq a) { EACH a.v[k] &= 0xffffffff; return a; }
 static inline vq FN(q_high)(vq a) { EACH a.v[k] >>= 32; return a; }
 static inline vq FN(q_uhigh)(vq a) { EACH a.v[k] = (int64_t)((uint64_t)a.v[k] >> 32); return a; }
 
-static inline vf FN(f_fold8)(const vf v[8])
+static inline float FN(max_f)(float a, float b)
 {
-    vf r;
-    for (int i = 0; i < 8; i++) {
-        const double *x = v[i].v;
-        r.v[i] = ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
-    }
-    return r;
+    return cpool_f32_bits(cpool_bits_f32(a > b ? a : b) | cpool_bits_f32(b > a ? b : a));
 }
+static inline vf FN(f_max)(vf a, vf b) { EACH a.v[k] = cpool_max(a.v[k], b.v[k]); return a; }
+static inline vh FN(h_max)(vh a, vh b) { EACH a.v[k] = FN(max_f)(a.v[k], b.v[k]); return a; }
+static inline vs FN(s_max)(vs a, vs b) { EACH a.v[k] = a.v[k] > b.v[k] ? a.v[k] : b.v[k]; return a; }
+static inline vi FN(i_max)(vi a, vi b) { EACH a.v[k] = a.v[k] > b.v[k] ? a.v[k] : b.v[k]; return a; }
+static inline vq FN(q_max)(vq a, vq b) { EACH a.v[k] = a.v[k] > b.v[k] ? a.v[k] : b.v[k]; return a; }
+static inline vf FN(f_low)(void) { vf r; EACH r.v[k] = -(double)INFINITY; return r; }
+static inline vh FN(h_low)(void) { vh r; EACH r.v[k] = -INFINITY; return r; }
+static inline vs FN(s_low)(void) { vs r; EACH r.v[k] = INT16_MIN; return r; }
+static inline vi FN(i_low)(void) { vi r; EACH r.v[k] = INT32_MIN; return r; }
+static inline vq FN(q_low)(void) { vq r; EACH r.v[k] = INT64_MIN; return r; }
+static inline vf FN(f_fill)(vf a, int n) { EACH a.v[k] = k < n ? a.v[k] : -(double)INFINITY; return a; }
+static inline vh FN(h_fill)(vh a, int n) { EACH a.v[k] = k < n ? a.v[k] : -INFINITY; return a; }
+static inline vs FN(s_fill)(vs a, int n) { EACH a.v[k] = k < n ? a.v[k] : INT16_MIN; return a; }
+static inline vi FN(i_fill)(vi a, int n) { EACH a.v[k] = k < n ? a.v[k] : INT32_MIN; return a; }
+static inline vq FN(q_fill)(vq a, int n) { EACH a.v[k] = k < n ? a.v[k] : INT64_MIN; return a; }
+static inline vi FN(i_flip)(vi a) { EACH a.v[k] = (int32_t)((uint32_t)a.v[k] ^ 0x80000000u); return a; }
+static inline vq FN(q_flip)(vq a) { EACH a.v[k] = (int64_t)((uint64_t)a.v[k] ^ (uint64_t)1 << 63); return a; }
+static inline vf FN(f_of_h)(vh a) { vf r; EACH r.v[k] = a.v[k]; return r; }
+static inline vf FN(f_of_i)(vi a) { vf r; EACH r.v[k] = a.v[k]; return r; }
+static inline int FN(f_odd)(vf a) { int odd = 0; EACH odd |= a.v[k] == 0.0 && signbit(a.v[k]); return odd; }
+
+#define FOLD8(NAME, OP)                                                                                            \
+    static inline vf FN(NAME)(const vf v[8])                                                                       \
+    {                                                                                                              \
+        vf r;                                                                                                      \
+        for (int i = 0; i < 8; i++) {                                                                              \
+            const double *x = v[i].v;                                                                              \
+            r.v[i] = OP(OP(OP(x[0], x[4]), OP(x[2], x[6])), OP(OP(x[1], x[5]), OP(x[3], x[7])));                    \
+        }                                                                                                          \
+        return r;                                                                                                  \
+    }
+#define PLUS(a, b) ((a) + (b))
+FOLD8(f_fold8, PLUS)
+FOLD8(f_max8, cpool_max)
+#undef PLUS
+#undef FOLD8
 
 static inline vf FN(f_div)(vf s, vf d, vf r)
 {

@@ -17,6 +17,8 @@ typedef struct {
     cpool_result *results;
     int64_t *rows;
     char *tile, *row;
+    int32_t *found;
+    int odd; /* a result was the largest but a -0: another zero may come first */
 } scratch_map;
 
 static int64_t tile_elements(const cpool_call *c) { return c->pack ? BATCH_ROWS * round_up(c->acc_len, 8) : 0; }
@@ -40,6 +42,7 @@ static int64_t map_scratch(const cpool_call *c, char *base, scratch_map *map)
     TAKE(rows, int64_t, c->row_off ? 1 : c->max_rows);
     TAKE(tile, char, tile_elements(c) * c->size + 64);
     TAKE(row, char, c->sums_len * 8 + 64);
+    TAKE(found, int32_t, c->reducer == CPOOL_MAX && c->lanes == 1 ? c->channel_tile : 0);
 #undef TAKE
     return at;
 }
@@ -51,6 +54,7 @@ static scratch_map scratch_of(const cpool_call *c, void *scratch)
     scratch_map map;
     uintptr_t aligned = ((uintptr_t)scratch + 63) & ~(uintptr_t)63;
     map_scratch(c, (char *)aligned, &map);
+    map.odd = 0;
     return map;
 }
 
@@ -183,7 +187,7 @@ static void add_line(const cpool_call *c, scratch_map *s, cpool_job *job, int64_
                      int64_t channels)
 {
     if (!c->pack) {
-        c->isa->lines[c->type](job, 1, 0);
+        c->kernels->lines[c->type](job, 1, 0);
         return;
     }
     int64_t offsets[BATCH_ROWS], filled = 0, stride = round_up(job->n, 8) * c->size;
@@ -198,14 +202,14 @@ static void add_line(const cpool_call *c, scratch_map *s, cpool_job *job, int64_
             offsets[filled] = filled * stride;
             if (++filled == BATCH_ROWS) {
                 tile.rows = filled;
-                c->isa->lines[c->type](&tile, 1, 0);
+                c->kernels->lines[c->type](&tile, 1, 0);
                 tile.add = 1;
                 filled = 0;
             }
         }
     if (filled) {
         tile.rows = filled;
-        c->isa->lines[c->type](&tile, 1, 0);
+        c->kernels->lines[c->type](&tile, 1, 0);
     }
 }
 
@@ -286,7 +290,7 @@ static void finish_row(const cpool_call *c, scratch_map *s, cpool_result r, cons
     char *out = r.out;
     if (!c->dense_out)
         r.out = s->row;
-    c->isa->finish[c->kind][c->out_type](&r, 1, 0);
+    s->odd |= c->kernels->finish[c->kind][c->out_type](&r, 1, 0);
     if (c->kind == CPOOL_SUM_D)
         mend(c, s, &r, x, at);
     if (!c->dense_out)
@@ -296,14 +300,141 @@ static void finish_row(const cpool_call *c, scratch_map *s, cpool_result r, cons
 /* Sums of one kind of accumulator that are not yet sums of the call's kind. */
 static int needs_settling(const cpool_call *c)
 {
-    return c->type != CPOOL_I32 && c->type != CPOOL_U32 && c->type >= CPOOL_I8;
+    return c->reducer == CPOOL_AVG && c->type >= CPOOL_I8 && c->type <= CPOOL_U64 && c->type != CPOOL_I32 && c->type != CPOOL_U32;
 }
 
 static void settle(const cpool_call *c, const cpool_job *line, double *sums, int64_t plane)
 {
     const int64_t start[8] = {0}, count[8] = {1};
     cpool_fold all = {1, line->n, 1, start, count, 1, 0, NULL, NULL, 0};
-    c->isa->fold[c->type](line, 1, &all, sums, 0, plane);
+    c->kernels->fold[c->type](line, 1, &all, sums, 0, plane);
+}
+
+/* ---- where the largest is -------------------------------------------------------------------- */
+
+static uint64_t bits_of(const char *p, int size, int swap)
+{
+    uint64_t all = 0;
+    for (int b = 0; b < size; b++)
+        all |= (uint64_t)(unsigned char)p[swap ? size - 1 - b : b] << 8 * b;
+    return all;
+}
+
+static void put_bits(char *p, uint64_t all, int size)
+{
+    for (int b = 0; b < size; b++)
+        p[b] = (char)(all >> 8 * b);
+}
+
+/* The bits of a float of this type without its sign, and an infinity's; for integers, all and none. */
+static uint64_t magnitude(const cpool_call *c, uint64_t *infinity)
+{
+    static const uint64_t infinities[] = {0x7c00, 0x7f80, 0x7f800000, (uint64_t)0x7ff << 52};
+    *infinity = c->type <= CPOOL_F64 ? infinities[c->type] : ~(uint64_t)0;
+    return c->type <= CPOOL_F64 ? ~(uint64_t)0 >> (65 - 8 * c->size) : ~(uint64_t)0;
+}
+
+/* The tap of the inner axis of the first element of a row that is the largest; the count of them if none is. */
+static int64_t find_in_row(const cpool_call *c, const char *p, int64_t n, int64_t step, uint64_t most)
+{
+    uint64_t infinity, all = magnitude(c, &infinity), mask = most & all ? ~(uint64_t)0 : all;
+    const int nan = c->type <= CPOOL_F64 && (most & all) > infinity;
+    if (!c->swap && !nan)
+        return c->isa->find[c->size](p, n, step, mask, most & mask);
+    for (int64_t i = 0; i < n; i++) {
+        uint64_t x = bits_of(p + i * step, c->size, c->swap);
+        if (nan ? (x & all) > infinity : (x & mask) == (most & mask))
+            return i;
+    }
+    return n;
+}
+
+/* The place in its plane of tap t of row r of the window (o, j). */
+static int64_t place_of(const cpool_call *c, const cursor *at, int64_t j, int64_t r, int64_t t)
+{
+    int64_t place = (c->inner.start[j] + t * c->inner.step) * c->inner.index_stride;
+    for (int a = c->outer - 1; a >= 0; a--) {
+        const cpool_pool *p = &c->pool[a];
+        int64_t taps = p->count[at->outer[a]];
+        place += (p->start[at->outer[a]] + r % taps * p->step) * p->index_stride;
+        r /= taps;
+    }
+    return place;
+}
+
+/* One result: where its first equal is, and that one's own bits. */
+static void locate_one(const cpool_call *c, const char *line, char *to, int64_t *index, const cursor *at, int64_t j,
+                       const int64_t *rows, int64_t count)
+{
+    const int64_t width = c->inner.count[j], step = c->inner.step * c->inner.x_stride;
+    const uint64_t most = bits_of(to, c->size, 0);
+    line += c->inner.start[j] * c->inner.x_stride;
+    for (int64_t r = 0; r < count; r++) {
+        int64_t t = find_in_row(c, line + rows[r], width, step, most);
+        if (t == width)
+            continue;
+        put_bits(to, bits_of(line + rows[r] + t * step, c->size, c->swap), c->size);
+        if (index)
+            *index = place_of(c, at, j, r, t);
+        return;
+    }
+}
+
+/* Neighbouring channels of one window at once, tap by tap. */
+static void locate_pixels(const cpool_call *c, const char *line, char *to, int64_t *indices, const cursor *at,
+                          const int64_t *rows, int64_t count, int64_t n, scratch_map *s)
+{
+    const int64_t j = at->j, width = c->inner.count[j], step = c->inner.step * c->inner.x_stride;
+    uint64_t infinity, all = magnitude(c, &infinity);
+    int64_t left = n;
+    line += c->inner.start[j] * c->inner.x_stride;
+    for (int64_t i = 0; i < n; i++)
+        s->found[i] = -1;
+    for (int64_t r = 0; r < count && left; r++)
+        for (int64_t t = 0; t < width && left; t++)
+            left = c->isa->seek[c->size](line + rows[r] + t * step, to, n, all, s->found, (int32_t)(r * width + t));
+    for (int64_t i = 0; i < n; i++) {
+        char *result = to + i * c->size;
+        if (s->found[i] < 0) { /* NaN equals nothing */
+            locate_one(c, line - c->inner.start[j] * c->inner.x_stride + i * c->size, result, indices + i, at, j, rows, count);
+            continue;
+        }
+        int64_t r = s->found[i] / width, t = s->found[i] % width;
+        put_bits(result, bits_of(line + rows[r] + t * step + i * c->size, c->size, 0), c->size);
+        indices[i] = place_of(c, at, j, r, t);
+    }
+}
+
+/* For finished pieces of work: where the largest of each window is, and zeros as the first of them is. */
+static void locate(const cpool_call *c, const char *x, char *out, int64_t *indices, int64_t begin, int64_t end, scratch_map *s)
+{
+    const uint64_t minus_zero = c->type <= CPOOL_F64 ? (uint64_t)1 << (8 * c->size - 1) : 0;
+    cursor at;
+    cursor_set(c, &at, begin);
+    for (int64_t u = begin; u < end; u++, advance(c, &at)) {
+        int64_t first = at.j, last = at.j + 1, channel = 0, channels = c->channels;
+        if (c->path == CPOOL_PATH_ROWS) {
+            first = c->tile[at.j].first;
+            last = c->tile[at.j].last;
+        } else if (c->lanes == 1) {
+            channel = at.t * c->channel_tile;
+            channels = least(c->channel_tile, c->channels - channel);
+        }
+        const int64_t *rows, count = rows_of(c, at.o, s->rows, &rows);
+        if (indices && c->lanes == 1 && channels > 1 && !c->pack && c->channel_out == c->size &&
+            count * c->inner.count[first] < INT32_MAX) {
+            const int64_t to = at.out + first * c->inner.out_stride + channel * c->size;
+            locate_pixels(c, x + at.x + channel * c->size, out + to, indices + to / c->size, &at, rows, count, channels, s);
+            continue;
+        }
+        for (int64_t j = first; j < last; j++)
+            for (int64_t ch = channel; ch < channel + channels; ch++) {
+                const int64_t to = at.out + j * c->inner.out_stride + ch * c->channel_out;
+                if (indices || bits_of(out + to, c->size, 0) == minus_zero)
+                    locate_one(c, x + at.x + ch * c->channel_x, out + to, indices ? indices + to / c->size : NULL, &at, j,
+                               rows, count);
+            }
+    }
 }
 
 /* ---- the paths ----------------------------------------------------------------------------- */
@@ -344,19 +475,20 @@ static void add_result(const cpool_call *c, scratch_map *s, int64_t *made, char 
 /* Whether lines go straight to results. */
 static int is_thin(const cpool_call *c, const cpool_tile *tile)
 {
-    return tile->fold.thin && c->isa->thin[c->type] && c->out_type == c->type && c->dense_out && c->row_off && !c->pack;
+    const int own = c->type == CPOOL_WIDE ? CPOOL_F32 : c->type;
+    return tile->fold.thin && c->kernels->thin[c->type] && c->out_type == own && c->dense_out && c->row_off && !c->pack;
 }
 
 /* Rows into lines, and lines into windows. */
 static void add_and_fold(const cpool_call *c, const cpool_job *lines, int64_t count, int64_t shift,
                          const cpool_fold *fold, double *sums, int64_t stride, int64_t plane)
 {
-    const cpool_isa *isa = c->isa;
-    if (c->max_rows == 1 && shift == 0 && isa->direct[c->type] && fold->c == 1 && fold->step == 1)
-        isa->direct[c->type](lines, count, fold, sums, stride);
+    const cpool_kernels *k = c->kernels;
+    if (c->max_rows == 1 && shift == 0 && k->direct[c->type] && fold->c == 1 && fold->step == 1)
+        k->direct[c->type](lines, count, fold, sums, stride);
     else {
-        isa->lines[c->type](lines, count, shift);
-        isa->fold[c->type](lines, count, fold, sums, stride, plane);
+        k->lines[c->type](lines, count, shift);
+        k->fold[c->type](lines, count, fold, sums, stride, plane);
     }
 }
 
@@ -386,15 +518,15 @@ static void run_rows(const cpool_call *c, const char *x, char *out, cursor *at, 
                 add_line(c, s, job, tile->columns, c->inner.x_stride, c->channels);
         }
         if (thin) {
-            c->isa->thin[c->type](s->jobs, filled, 0, &tile->fold, s->results, 0);
+            s->odd |= c->kernels->thin[c->type](s->jobs, filled, 0, &tile->fold, s->results, 0);
             continue;
         }
         if (!c->pack && c->row_off)
             add_and_fold(c, s->jobs, filled, 0, &tile->fold, s->sums, width, plane);
         else
-            c->isa->fold[c->type](s->jobs, filled, &tile->fold, s->sums, width, plane);
+            c->kernels->fold[c->type](s->jobs, filled, &tile->fold, s->sums, width, plane);
         if (!one_by_one) {
-            c->isa->finish[c->kind][c->out_type](s->results, made, 0);
+            s->odd |= c->kernels->finish[c->kind][c->out_type](s->results, made, 0);
             continue;
         }
         for (int64_t g = 0; g < filled; g++, advance(c, &first))
@@ -423,7 +555,7 @@ static void run_planes(const cpool_call *c, const char *x, char *out, cursor *at
     }
     if (thin) {
         for (; planes; planes--, advance_line(c, at))
-            c->isa->thin[c->type](s->jobs, lines, at->x, &tile->fold, s->results, at->out);
+            s->odd |= c->kernels->thin[c->type](s->jobs, lines, at->x, &tile->fold, s->results, at->out);
         return;
     }
     for (int64_t r = made; r < at_once * made; r++) {
@@ -437,7 +569,7 @@ static void run_planes(const cpool_call *c, const char *x, char *out, cursor *at
             outs[p] = at->out;
         }
         for (int64_t p = 0; p < now; p++)
-            c->isa->finish[c->kind][c->out_type](s->results + p * made, made, outs[p]);
+            s->odd |= c->kernels->finish[c->kind][c->out_type](s->results + p * made, made, outs[p]);
         planes -= now;
     }
 }
@@ -485,12 +617,12 @@ static void run_pixels(const cpool_call *c, const char *x, char *out, cursor *at
                 add_line(c, s, job, 1, 0, job->n);
         }
         if (!c->pack && c->row_off)
-            c->isa->lines[c->type](s->jobs, filled, 0);
+            c->kernels->lines[c->type](s->jobs, filled, 0);
         if (settles)
             for (int64_t g = 0; g < filled; g++)
                 settle(c, &s->jobs[g], s->sums + g * c->sums_len, c->group * c->sums_len);
         if (!one_by_one) {
-            c->isa->finish[c->kind][c->out_type](s->results, filled, 0);
+            s->odd |= c->kernels->finish[c->kind][c->out_type](s->results, filled, 0);
             continue;
         }
         for (int64_t g = 0; g < filled; g++, advance(c, &first))
@@ -503,7 +635,7 @@ static void run_copy(const cpool_call *c, const char *x, char *out, cursor *at, 
 {
     for (; units; units--, advance(c, at)) {
         int64_t channel = at->t * c->channel_tile, n = least(c->channel_tile, c->channels - channel);
-        c->isa->copy[c->size](out + at->out + channel * c->channel_out, x + at->x + channel * c->channel_x, n);
+        c->kernels->copy[c->size](out + at->out + channel * c->channel_out, x + at->x + channel * c->channel_x, n);
     }
 }
 
@@ -517,14 +649,14 @@ static void run_global(const cpool_call *c, const char *x, char *out, cursor *at
     while (units) {
         int64_t position = last < 0 ? 0 : at->kept[last], run = least(least(length - position, units), c->group);
         cpool_job job = {x + at->x + start, rows, count, run, x_step, c->inner.count[0], s->acc, c->acc_len, 0};
-        c->isa->lanes[c->type](&job, 1, s->sums, c->group);
+        c->kernels->lanes[c->type](&job, 1, s->sums, c->group);
         if (out_step == c->out_size || run == 1)
             s->results[0] = (cpool_result){s->sums, c->group, c->divisor, c->reciprocal, run, out + at->out, 1};
         else
             for (int64_t g = 0; g < run; g++)
                 s->results[g] = (cpool_result){
                     s->sums + g, c->group, c->divisor, c->reciprocal, 1, out + at->out + g * out_step, 1};
-        c->isa->finish[c->kind][c->out_type](s->results, out_step == c->out_size || run == 1 ? 1 : run, 0);
+        s->odd |= c->kernels->finish[c->kind][c->out_type](s->results, out_step == c->out_size || run == 1 ? 1 : run, 0);
         units -= run;
         if (last >= 0) { /* to the last of these, and one on */
             at->kept[last] += run - 1;
@@ -569,8 +701,8 @@ static void run_lanes(const cpool_call *c, const char *x, char *out, cursor *at,
             r->out = to;
             r->broadcast = 0;
         }
-        c->isa->lanes[c->type](s->jobs, filled, s->sums, c->group);
-        c->isa->finish[c->kind][c->out_type](s->results, rows_made, 0);
+        c->kernels->lanes[c->type](s->jobs, filled, s->sums, c->group);
+        s->odd |= c->kernels->finish[c->kind][c->out_type](s->results, rows_made, 0);
         if (one_by_one)
             for (int64_t g = 0; g < filled; g++, advance(c, &first)) {
                 int64_t entry = c->divisor_row[first.o] * c->inner.m + first.j;
@@ -588,6 +720,8 @@ typedef struct {
 
 static int64_t count_blocks(int64_t rows, int64_t width)
 {
+    if (!rows || !width)
+        return 0;
     if (width > CPOOL_BLOCK)
         return rows * ((width + CPOOL_BLOCK - 1) / CPOOL_BLOCK);
     int64_t high = CPOOL_BLOCK / width;
@@ -607,6 +741,17 @@ static block_span block_at(int64_t rows, int64_t width, int64_t b)
 static int64_t wide_n(const cpool_call *c, const cursor *at)
 {
     return c->lanes == 1 ? least(c->channel_tile, c->channels - at->t * c->channel_tile) : c->channels;
+}
+
+/* Accumulators before the first element. */
+static void clear(const cpool_call *c, double *acc, int64_t n)
+{
+    const int64_t lowest = INT64_MIN;
+    double start = c->reducer == CPOOL_MAX ? -(double)INFINITY : 0.0;
+    if (c->reducer == CPOOL_MAX && c->kind == CPOOL_SUM_I)
+        memcpy(&start, &lowest, 8);
+    for (int64_t i = 0; i < n; i++)
+        memcpy(acc + i, &start, 8);
 }
 
 /* The sums of one block of the window at `at`, one per channel. */
@@ -639,12 +784,12 @@ static void sum_block(const cpool_call *c, const char *x, const cursor *at, cons
     if (c->channels == 1 && !c->pack) {
         job.n = b.columns;
         job.run = 1;
-        c->isa->lanes[c->type](&job, 1, sums, plane);
+        c->kernels->lanes[c->type](&job, 1, sums, plane);
         return;
     }
     /* 32 columns at a time into the lanes, row after row */
     int64_t lane_elements = CPOOL_LANES * c->channels, piece = c->acc_len / lane_elements * CPOOL_LANES;
-    memset(s->acc, 0, (size_t)(c->planes * c->acc_len) * 8);
+    clear(c, s->acc, c->planes * c->acc_len);
     for (int64_t r = 0; r < b.rows; r++)
         for (int64_t i = 0; i < b.columns;) {
             const int64_t zero = 0;
@@ -657,18 +802,18 @@ static void sum_block(const cpool_call *c, const char *x, const cursor *at, cons
             }
             cpool_job lane = {p, &zero, 1, whole, lane_elements * c->size, lane_elements, s->acc, c->acc_len, 1};
             if (whole)
-                c->isa->lines[c->type](&lane, 1, 0);
+                c->kernels->lines[c->type](&lane, 1, 0);
             lane.base += whole * lane_elements * c->size;
             lane.run = 1;
             lane.n = rest * c->channels;
             if (rest)
-                c->isa->lines[c->type](&lane, 1, 0);
+                c->kernels->lines[c->type](&lane, 1, 0);
             i += take;
         }
     const int64_t start[8] = {0}, count[8] = {least(CPOOL_LANES, b.columns)};
     cpool_fold fold = {1, c->channels, 1, start, count, CPOOL_LANES / 8, 0, NULL, NULL, 0};
     cpool_job line = {NULL, NULL, 0, 0, 0, 0, s->acc, c->acc_len, 0};
-    c->isa->fold[c->type](&line, 1, &fold, sums, 0, plane);
+    c->kernels->fold[c->type](&line, 1, &fold, sums, 0, plane);
 }
 
 /* total += part, in the call's kind of sum. */
@@ -677,7 +822,7 @@ static void add_part(const cpool_call *c, double *total, const double *part, int
     for (int64_t i = 0; i < n; i++) {
         switch (c->kind) {
         case CPOOL_SUM_F:
-            total[i] = first ? part[i] : total[i] + part[i];
+            total[i] = first ? part[i] : c->reducer == CPOOL_MAX ? cpool_max(total[i], part[i]) : total[i] + part[i];
             break;
         case CPOOL_SUM_D: {
             cpool_pair a = {first ? 0.0 : total[i], first ? 0.0 : total[plane + i]}, b = {part[i], part[plane + i]};
@@ -687,11 +832,13 @@ static void add_part(const cpool_call *c, double *total, const double *part, int
             break;
         }
         case CPOOL_SUM_I: {
-            int64_t a = 0, b;
+            int64_t a, b;
             memcpy(&b, part + i, 8);
-            if (!first)
-                memcpy(&a, total + i, 8);
-            a += b;
+            memcpy(&a, first ? part + i : total + i, 8);
+            if (c->reducer == CPOOL_MAX)
+                a = a > b ? a : b;
+            else if (!first)
+                a += b;
             memcpy(total + i, &a, 8);
             break;
         }
@@ -731,6 +878,8 @@ static void run_wide(const cpool_call *c, const char *x, char *out, cursor *at, 
         const int64_t *rows;
         int64_t count = rows_of(c, at->o, s->rows, &rows), width = c->inner.count[at->j];
         int64_t blocks = count_blocks(count, width);
+        if (!blocks)
+            clear(c, s->total, c->planes * c->sums_len);
         for (int64_t b = 0; b < blocks; b++) {
             sum_block(c, x, at, rows, block_at(count, width, b), s->part, c->sums_len, s);
             add_part(c, s->total, s->part, wide_n(c, at), c->sums_len, b == 0);
@@ -761,20 +910,25 @@ void cpool_run_block(const cpool_call *c, const char *x, int64_t unit, int64_t b
     sum_block(c, x, &at, rows, block_at(count, c->inner.count[at.j], block), partial, c->sums_len, &s);
 }
 
-void cpool_run_total(const cpool_call *c, const char *x, char *out, int64_t unit, int64_t blocks, int first, int last,
-                     const double *partials, double *total, void *scratch)
+void cpool_run_total(const cpool_call *c, const char *x, char *out, int64_t *indices, int64_t unit, int64_t blocks,
+                     int first, int last, const double *partials, double *total, void *scratch)
 {
     scratch_map s = scratch_of(c, scratch);
     cursor at;
     cursor_set(c, &at, unit);
     s.total = total;
+    if (first && !blocks)
+        clear(c, total, c->planes * c->sums_len);
     for (int64_t b = 0; b < blocks; b++)
         add_part(c, total, partials + b * c->planes * c->sums_len, wide_n(c, &at), c->sums_len, first && b == 0);
-    if (last)
-        finish_wide(c, x, out, &at, &s);
+    if (!last)
+        return;
+    finish_wide(c, x, out, &at, &s);
+    if (indices || s.odd)
+        locate(c, x, out, indices, unit, unit + 1, &s);
 }
 
-void cpool_run(const cpool_call *c, const char *x, char *out, int64_t begin, int64_t end, void *scratch)
+void cpool_run(const cpool_call *c, const char *x, char *out, int64_t *indices, int64_t begin, int64_t end, void *scratch)
 {
     scratch_map s = scratch_of(c, scratch);
     cursor at;
@@ -799,4 +953,6 @@ void cpool_run(const cpool_call *c, const char *x, char *out, int64_t begin, int
     default:
         run_wide(c, x, out, &at, end - begin, &s);
     }
+    if (indices || s.odd)
+        locate(c, x, out, indices, begin, end, &s);
 }

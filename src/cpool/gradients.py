@@ -1,0 +1,558 @@
+"""Gradients with respect to x. Averages gather: the transposed tables make them averages themselves. Gradients of
+the largest are added where the indices say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import arrays, cpu, dispatch, functional
+from .errors import bad_kind, bad_value
+from .functional import Ints, Operation, Padding
+from .plan import Plan, check_size, lay_out, memory_order, packed_strides, plans, product
+from .windows import Windows, as_int, transposed, windows
+
+Array = NDArray[Any]
+Shape = tuple[int, ...]
+
+SLICE = 2**18  # gradients that are divided in advance at a time
+
+
+# ---- arguments -----------------------------------------------------------------------------------
+
+
+def _admit_grad(grad: Any, complex_too: bool) -> tuple[Array, arrays.Wrap | None]:
+    array, wrap = arrays.admit("grad", grad)
+    if arrays.family(array.dtype) not in (("float", "complex") if complex_too else ("float",)):
+        more = ", complex64 or complex128" if complex_too else ""
+        bad_kind("grad", array.dtype, f"gradients are float16, bfloat16, float32, float64{more}")
+    return array, wrap
+
+
+def _as_shape(input_shape: Any) -> Shape:
+    if not isinstance(input_shape, (tuple, list, np.ndarray)):
+        bad_kind("input_shape", input_shape, "the shape of x is needed, a tuple of ints")
+    shape = tuple(as_int("input_shape", n, "the shape of x is needed, a tuple of ints") for n in input_shape)
+    if any(n < 0 for n in shape):
+        bad_value("input_shape", shape, "no length is negative")
+    return shape
+
+
+def _windows_of(
+    op: Operation, args: tuple[Any, ...], shape: Shape, grad: Shape
+) -> tuple[Shape, tuple[Windows | None, ...], int | None]:
+    """The axes, windows and divisor of the operation that gave this gradient."""
+    if op.name.startswith("adaptive"):  # its output_size is the gradient's own shape
+        axes = op.rule(shape, (None, *args))[0]
+        if len(grad) != len(shape):
+            bad_value("grad", grad, f"as many axes as x has ({len(shape)}) are needed")
+        args = (tuple(grad[a] for a in axes), *args)
+    axes, tables, divisor = op.rule(shape, args)
+    wanted = list(shape)
+    for axis, table in zip(axes, tables, strict=True):
+        wanted[axis] = shape[axis] if table is None else table.count
+    if grad != tuple(wanted):
+        bad_value("grad", grad, f"{op.name} of {shape} has shape {tuple(wanted)}")
+    return axes, tables, divisor
+
+
+def _check_out(out: Any, shape: Shape, dtype: np.dtype[Any]) -> Array:
+    target = arrays.admit_out(out)
+    arrays.check_out(target, shape)
+    if arrays.native(target.dtype) != dtype:
+        bad_kind("out", target.dtype, f"the gradient is {dtype}")
+    return target
+
+
+def _keep(op: Operation, args: tuple[Any, ...], keepdims: Any, shape: Shape, *parts: Any) -> tuple[Any, ...]:
+    """Gradients of a global pooling with the axes that keepdims=False took away."""
+    if not isinstance(keepdims, (bool, np.bool_)):
+        bad_kind("keepdims", keepdims, "True or False is needed")
+    if keepdims:
+        return parts
+    axes = op.rule(shape, args)[0]
+    return tuple(np.expand_dims(arrays.admit("grad", part)[0], axes) for part in parts)
+
+
+# ---- averages --------------------------------------------------------------------------------------
+
+
+def _avg(op: Operation, args: tuple[Any, ...], grad: Any, input_shape: Any, out: Any, backend: Any) -> Any:
+    array, wrap = _admit_grad(grad, complex_too=True)
+    shape = _as_shape(input_shape)
+    dispatch.choose(backend)
+    dtype = arrays.native(array.dtype)
+    check_size("input_shape", shape, list(shape), dtype.itemsize)
+    axes, tables, divisor = _windows_of(op, functional._frozen(args), shape, array.shape)
+    target = None if out is None else _check_out(out, shape, dtype)
+    into = target
+    if target is None or not target.dtype.isnative or np.may_share_memory(array, target):
+        strides = packed_strides(shape, memory_order(array.shape, array.strides), dtype.itemsize)
+        into = np.ndarray(shape, dtype, strides=strides)
+    assert into is not None
+    if into.size:
+        divisors = _divisors(tables, divisor)
+        back = tuple(None if t is None else transposed(t) for t in tables)
+        if array.size == 0:
+            into[...] = 0
+        elif divisors.size == 1:
+            _gather(op, axes, back, int(divisors.reshape(-1)[0]), array, into)
+        else:
+            _gather_divided(op, axes, back, divisors, array, into)
+    if target is not None:
+        if into is not target:
+            target[...] = into
+        return out
+    return into if wrap is None else wrap(into)
+
+
+def _divisors(tables: tuple[Windows | None, ...], divisor: int | None) -> Array:
+    """What each output is divided by, one axis for each pooled one; of a single element, if it is one for all."""
+    if divisor is not None:
+        return np.array([divisor], np.int64)
+    found = np.ones((1,) * len(tables), np.int64)
+    for k, table in enumerate(tables):
+        if table is None or not table.count:
+            continue
+        counted = table.counted[:1] if bool((table.counted == table.counted[0]).all()) else table.counted
+        found = found * counted.reshape([-1 if i == k else 1 for i in range(len(tables))])
+    return found
+
+
+def _gather(
+    op: Operation,
+    axes: Shape,
+    back: tuple[Windows | None, ...],
+    divisor: int,
+    grad: Array,
+    into: Array,
+    wide: bool = False,
+) -> None:
+    """Each element of x gets the sum of the outputs that hold it, divided once: an average, by other tables."""
+    key = (
+        "back of",
+        op.name,
+        axes,
+        back,
+        divisor,
+        wide,
+        grad.shape,
+        grad.strides,
+        grad.dtype,
+        into.shape,
+        into.strides,
+    )
+
+    def make() -> tuple[Plan, int]:
+        plan = Plan(
+            operation=f"{op.name}_backward",
+            reducer="avg",
+            x_shape=grad.shape,
+            x_dtype=grad.dtype,
+            out_shape=into.shape,
+            out_dtype=into.dtype,
+            axes=axes,
+            tables=back,
+            divisor=divisor,
+            item=arrays.item_of(grad.dtype),
+            out_item=arrays.item_of(into.dtype),
+            swapped=not grad.dtype.isnative,
+            elements=product(grad.shape) * (2 if grad.dtype.kind == "c" else 1),
+            wide=wide,
+        )
+        made = lay_out(plan, grad.strides, into.strides, memory_order(grad.shape, grad.strides))
+        return made, made.weight
+
+    cpu.run(plans.get(key, make), grad, into)
+
+
+def _gather_divided(
+    op: Operation, axes: Shape, back: tuple[Windows | None, ...], divisors: Array, grad: Array, into: Array
+) -> None:
+    """The same where outputs have divisors of their own: gradients are divided first, as doubles, slice by slice."""
+    if grad.dtype.kind == "c":
+        parts = np.dtype(f"f{into.dtype.itemsize // 2}")
+        for part, to in ((grad.real, into.real), (grad.imag, into.imag)):
+            _gather_divided(op, axes, back, divisors, part.astype(parts), to)
+        return
+    if grad.size > SLICE:
+        kept = [a for a in range(grad.ndim) if a not in axes and grad.shape[a] > 1]
+        if kept:
+            axis = max(kept, key=lambda a: abs(grad.strides[a]))
+            half = grad.shape[axis] // 2
+            for piece in (slice(None, half), slice(half, None)):
+                at = (*(slice(None),) * axis, piece)
+                _gather_divided(op, axes, back, divisors, grad[at], into[at])
+            return
+    by = np.ones((1,) * grad.ndim, np.int64)
+    by = divisors.reshape([divisors.shape[axes.index(a)] if a in axes else 1 for a in range(grad.ndim)])
+    if into.dtype == np.float64:
+        pairs = _quotients(grad, by)
+        lead = tuple(a + 1 for a in axes)
+        _gather(op, (0, *lead), (transposed_pair, *back), 1, pairs, into[None])
+    else:
+        _gather(op, axes, back, 1, np.divide(grad.astype(np.float64), by, order="K"), into, wide=True)
+
+
+transposed_pair = windows(2, 1)  # a quotient and its error are added alike
+
+
+def _quotients(grad: Array, by: Array) -> Array:
+    """The quotients and their errors, one behind the other."""
+    grad = grad.astype(np.float64)
+    pairs = np.zeros((2, *grad.shape))
+    with np.errstate(all="ignore"):
+        quotient = np.divide(grad, by, out=pairs[0])
+        # Products of the quotient's halves with a divisor below 2**26 are exact, and so is what they leave.
+        high = (quotient.view(np.uint64) & np.uint64(2**64 - 2**27)).view(np.float64)
+        rest = ((grad - high * by) - (quotient - high) * by) / by
+        pairs[1] = np.where(np.isfinite(rest) & (by < 2**26), rest, 0)
+    return pairs
+
+
+# ---- the largest -----------------------------------------------------------------------------------
+
+
+def _max(name: str, rank: int, where: Any, grad: Any, indices: Any, input_shape: Any, out: Any, backend: Any) -> Any:
+    array, wrap = _admit_grad(grad, complex_too=False)
+    shape = _as_shape(input_shape)
+    dispatch.choose(backend)
+    dtype = arrays.native(array.dtype)
+    check_size("input_shape", shape, list(shape), dtype.itemsize)
+    axes = functional._spatial(shape, rank, name, where) if rank else functional._axes(shape, functional._frozen(where))
+    _check_kept(name, axes, shape, array.shape)
+    length = product([shape[a] for a in axes])
+    places = _admit_indices(indices, array.shape, length)
+    target = None if out is None else _check_out(out, shape, dtype)
+    order = memory_order(array.shape, array.strides)
+    pooled = tuple(sorted(axes))
+    first = order.index(pooled[0]) if pooled else len(order)
+    together = order[first : first + len(pooled)] == pooled
+    outer = order[:first] if together else tuple(a for a in order if a not in pooled)
+    inner = order[first + len(pooled) :] if together else ()
+    turned = (*outer, *pooled, *inner)
+    back = tuple(int(a) for a in np.argsort(turned))
+    direct = target is not None and target.dtype.isnative and target.transpose(turned).flags.c_contiguous
+    if target is None or not direct or np.may_share_memory(target, array) or np.may_share_memory(target, places):
+        into = np.empty([shape[a] for a in turned], dtype)
+    else:
+        into = target.transpose(turned)
+    packed = np.ascontiguousarray(array.transpose(turned).astype(dtype, copy=False))
+    places = np.ascontiguousarray(places.transpose(turned))
+    spec = {
+        "type": cpu.type_code(dtype),
+        "size": dtype.itemsize,
+        "outer": product([shape[a] for a in outer]),
+        "outputs": product([array.shape[a] for a in pooled]),
+        "length": length,
+        "inner": product([shape[a] for a in inner]),
+        **_reach(places, outer, length, product([array.shape[a] for a in pooled])),
+    }
+    cpu.scatter(packed, places, into, spec)
+    result = into.transpose(back)
+    if target is not None:
+        if not np.may_share_memory(result, target):
+            target[...] = result
+        return out
+    return result if wrap is None else wrap(result)
+
+
+def _check_kept(name: str, axes: Shape, shape: Shape, grad: Shape) -> None:
+    """How many outputs there are, the indices don't tell; but images and channels are those of x."""
+    if len(grad) != len(shape) or any(
+        g != n for a, (g, n) in enumerate(zip(grad, shape, strict=True)) if a not in axes
+    ):
+        wanted = ", ".join("any" if a in axes else str(n) for a, n in enumerate(shape))
+        bad_value("grad", grad, f"{name} of {shape} has shape ({wanted})")
+
+
+def _admit_indices(indices: Any, shape: Shape, length: int) -> Array:
+    """Indices from outside, every one of which lies in the plane."""
+    places, _ = arrays.admit("indices", indices)
+    if places.dtype.kind not in "iu":
+        bad_kind("indices", places.dtype, "integers are needed, as return_indices=True gives them")
+    if places.shape != shape:
+        bad_value("indices", places.shape, f"the gradient's shape {shape} is needed")
+    if places.size:
+        for found in (places.min(), places.max()):
+            if not 0 <= int(found) < length:
+                bad_value("indices", int(found), f"a plane has {length} elements: from 0 to {length - 1}")
+    return places.astype(np.int64, copy=False)
+
+
+def _reach(places: Array, outer: Shape, length: int, outputs: int) -> dict[str, Any]:
+    """The lowest and the highest index of every few outputs, for planes that are worked on in segments."""
+    if length <= 2**10 or not places.size:
+        return {"lowest": None, "highest": None}
+    planes = places.reshape(math.prod(places.shape[: len(outer)]), outputs, -1)
+    starts = np.arange(0, outputs, cpu.SCATTER_CHUNK)
+    lowest, highest = planes.min(axis=2), planes.max(axis=2)
+    return {
+        "lowest": np.ascontiguousarray(np.minimum.reduceat(lowest, starts, axis=1)),
+        "highest": np.ascontiguousarray(np.maximum.reduceat(highest, starts, axis=1)),
+    }
+
+
+# ---- one for each operation -----------------------------------------------------------------------
+
+
+def adaptive_avg_pool_backward(
+    grad: Any, input_shape: Sequence[int], *, axes: Ints | None = None, out: Any = None, backend: Any = None
+) -> Any:
+    """The gradient of `adaptive_avg_pool` with respect to x.
+    The output size is the gradient's own. Element i gets the outputs whose windows hold it, each divided as it was.
+
+    >>> import numpy as np, cpool
+    >>> cpool.adaptive_avg_pool_backward(np.ones(3), (5,))
+    array([0.5, 1. , 0.5, 1. , 0.5])
+    """
+    return _avg(functional._ADAPTIVE_AVG[0], (axes,), grad, input_shape, out, backend)
+
+
+def adaptive_avg_pool1d_backward(
+    grad: Any, input_shape: Sequence[int], *, data_format: str = "channels_first", out: Any = None, backend: Any = None
+) -> Any:
+    """The gradient of `adaptive_avg_pool1d` with respect to x."""
+    return _avg(functional._ADAPTIVE_AVG[1], (data_format,), grad, input_shape, out, backend)
+
+
+def adaptive_avg_pool2d_backward(
+    grad: Any, input_shape: Sequence[int], *, data_format: str = "channels_first", out: Any = None, backend: Any = None
+) -> Any:
+    """The gradient of `adaptive_avg_pool2d` with respect to x."""
+    return _avg(functional._ADAPTIVE_AVG[2], (data_format,), grad, input_shape, out, backend)
+
+
+def adaptive_avg_pool3d_backward(
+    grad: Any, input_shape: Sequence[int], *, data_format: str = "channels_first", out: Any = None, backend: Any = None
+) -> Any:
+    """The gradient of `adaptive_avg_pool3d` with respect to x."""
+    return _avg(functional._ADAPTIVE_AVG[3], (data_format,), grad, input_shape, out, backend)
+
+
+def avg_pool_backward(
+    grad: Any,
+    input_shape: Sequence[int],
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool | None = None,
+    divisor_override: int | None = None,
+    *,
+    dilation: Ints = 1,
+    axes: Ints | None = None,
+    out: Any = None,
+    backend: Any = None,
+) -> Any:
+    """The gradient of `avg_pool` with respect to x."""
+    args = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, dilation, axes)
+    return _avg(functional._AVG[0], args, grad, input_shape, out, backend)
+
+
+def avg_pool1d_backward(
+    grad: Any,
+    input_shape: Sequence[int],
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool | None = None,
+    divisor_override: int | None = None,
+    *,
+    dilation: Ints = 1,
+    data_format: str = "channels_first",
+    out: Any = None,
+    backend: Any = None,
+) -> Any:
+    """The gradient of `avg_pool1d` with respect to x."""
+    args = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, dilation, data_format)
+    return _avg(functional._AVG[1], args, grad, input_shape, out, backend)
+
+
+def avg_pool2d_backward(
+    grad: Any,
+    input_shape: Sequence[int],
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool | None = None,
+    divisor_override: int | None = None,
+    *,
+    dilation: Ints = 1,
+    data_format: str = "channels_first",
+    out: Any = None,
+    backend: Any = None,
+) -> Any:
+    """The gradient of `avg_pool2d` with respect to x."""
+    args = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, dilation, data_format)
+    return _avg(functional._AVG[2], args, grad, input_shape, out, backend)
+
+
+def avg_pool3d_backward(
+    grad: Any,
+    input_shape: Sequence[int],
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool | None = None,
+    divisor_override: int | None = None,
+    *,
+    dilation: Ints = 1,
+    data_format: str = "channels_first",
+    out: Any = None,
+    backend: Any = None,
+) -> Any:
+    """The gradient of `avg_pool3d` with respect to x."""
+    args = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, dilation, data_format)
+    return _avg(functional._AVG[3], args, grad, input_shape, out, backend)
+
+
+def global_avg_pool_backward(
+    grad: Any,
+    input_shape: Sequence[int],
+    *,
+    data_format: str = "channels_first",
+    keepdims: bool = True,
+    out: Any = None,
+    backend: Any = None,
+) -> Any:
+    """The gradient of `global_avg_pool` with respect to x."""
+    op = functional._GLOBAL_AVG
+    (grad,) = _keep(op, (data_format,), keepdims, _as_shape(input_shape), grad)
+    return _avg(op, (data_format,), grad, input_shape, out, backend)
+
+
+def adaptive_max_pool_backward(
+    grad: Any,
+    indices: Any,
+    input_shape: Sequence[int],
+    *,
+    axes: Ints | None = None,
+    out: Any = None,
+    backend: Any = None,
+) -> Any:
+    """The gradient of `adaptive_max_pool` with respect to x.
+
+    Of the indices only this is asked: that they lie in their planes.
+
+    >>> import numpy as np, cpool
+    >>> values, indices = cpool.adaptive_max_pool(np.array([3.0, 5.0, 7.0, 1.0, 4.0]), 3, return_indices=True)
+    >>> cpool.adaptive_max_pool_backward(np.ones(3), indices, (5,))
+    array([0., 1., 1., 0., 1.])
+    """
+    return _max("adaptive_max_pool", 0, axes, grad, indices, input_shape, out, backend)
+
+
+def adaptive_max_pool1d_backward(
+    grad: Any,
+    indices: Any,
+    input_shape: Sequence[int],
+    *,
+    data_format: str = "channels_first",
+    out: Any = None,
+    backend: Any = None,
+) -> Any:
+    """The gradient of `adaptive_max_pool1d` with respect to x."""
+    return _max("adaptive_max_pool1d", 1, data_format, grad, indices, input_shape, out, backend)
+
+
+def adaptive_max_pool2d_backward(
+    grad: Any,
+    indices: Any,
+    input_shape: Sequence[int],
+    *,
+    data_format: str = "channels_first",
+    out: Any = None,
+    backend: Any = None,
+) -> Any:
+    """The gradient of `adaptive_max_pool2d` with respect to x."""
+    return _max("adaptive_max_pool2d", 2, data_format, grad, indices, input_shape, out, backend)
+
+
+def adaptive_max_pool3d_backward(
+    grad: Any,
+    indices: Any,
+    input_shape: Sequence[int],
+    *,
+    data_format: str = "channels_first",
+    out: Any = None,
+    backend: Any = None,
+) -> Any:
+    """The gradient of `adaptive_max_pool3d` with respect to x."""
+    return _max("adaptive_max_pool3d", 3, data_format, grad, indices, input_shape, out, backend)
+
+
+def max_pool_backward(
+    grad: Any,
+    indices: Any,
+    input_shape: Sequence[int],
+    *,
+    axes: Ints | None = None,
+    out: Any = None,
+    backend: Any = None,
+) -> Any:
+    """The gradient of `max_pool` with respect to x."""
+    return _max("max_pool", 0, axes, grad, indices, input_shape, out, backend)
+
+
+def max_pool1d_backward(
+    grad: Any,
+    indices: Any,
+    input_shape: Sequence[int],
+    *,
+    data_format: str = "channels_first",
+    out: Any = None,
+    backend: Any = None,
+) -> Any:
+    """The gradient of `max_pool1d` with respect to x."""
+    return _max("max_pool1d", 1, data_format, grad, indices, input_shape, out, backend)
+
+
+def max_pool2d_backward(
+    grad: Any,
+    indices: Any,
+    input_shape: Sequence[int],
+    *,
+    data_format: str = "channels_first",
+    out: Any = None,
+    backend: Any = None,
+) -> Any:
+    """The gradient of `max_pool2d` with respect to x."""
+    return _max("max_pool2d", 2, data_format, grad, indices, input_shape, out, backend)
+
+
+def max_pool3d_backward(
+    grad: Any,
+    indices: Any,
+    input_shape: Sequence[int],
+    *,
+    data_format: str = "channels_first",
+    out: Any = None,
+    backend: Any = None,
+) -> Any:
+    """The gradient of `max_pool3d` with respect to x."""
+    return _max("max_pool3d", 3, data_format, grad, indices, input_shape, out, backend)
+
+
+def global_max_pool_backward(
+    grad: Any,
+    indices: Any,
+    input_shape: Sequence[int],
+    *,
+    data_format: str = "channels_first",
+    keepdims: bool = True,
+    out: Any = None,
+    backend: Any = None,
+) -> Any:
+    """The gradient of `global_max_pool` with respect to x."""
+    op, shape = functional._GLOBAL_MAX, _as_shape(input_shape)
+    grad, indices = _keep(op, (data_format,), keepdims, shape, grad, indices)
+    axes = op.rule(shape, (data_format,))[0]
+    return _max(op.name, 0, axes, grad, indices, input_shape, out, backend)

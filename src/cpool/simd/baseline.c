@@ -1,0 +1,5 @@
+#include "region.h"
+
+#define ISA baseline
+#include "vec_plain.h"
+#include "isa.h"

@@ -1,0 +1,18 @@
+/* Sums of floats in doubles: what their types share of the vocabulary of kernels.h. The order of additions counts, so
+ * there are no batches. */
+#define A vf
+#define ACC double
+#define KIND F
+#define TREE F
+#define X vf
+#define XADD FN(f_add)
+#define XZERO FN(f_zero)
+#define ADDX FN(f_add)
+#define BATCH 0
+#define FAST_FOLD 1
+#define FOLD8 FN(f_fold8)
+#define KEEP FN(f_keep)
+#define WIDE FN(f_same)
+#define DIVIDED(sum, r, i) FN(f_div)(sum, FN(f_ld)((r)->divisor + (i)), FN(f_ld)((r)->reciprocal + (i)))
+#define ODD(result) 0
+#include "kernels.h"

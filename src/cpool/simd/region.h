@@ -1,0 +1,53 @@
+/* What the sources of all instruction sets share. One text (isa.h) is instantiated in one compiler target region after
+ * another; the rest of the module is built for the portable baseline, and reaches these through a table. */
+
+#include "cpool_simd.h"
+#include "scalar.h"
+
+#if (defined(__x86_64__) || defined(__amd64__)) && (defined(__GNUC__) || defined(__clang__))
+#define CPOOL_X86 1
+#include <immintrin.h>
+#else
+#define CPOOL_X86 0
+#endif
+#if !defined(__GNUC__) && !defined(__clang__)
+#define __attribute__(x)
+#endif
+
+#define CPOOL_PASTE2(a, b) a##_##b
+#define CPOOL_PASTE(a, b) CPOOL_PASTE2(a, b)
+#define FN(name) CPOOL_PASTE(name, ISA)
+#define FN3(op, type) CPOOL_PASTE(CPOOL_PASTE(op, type), ISA)
+#define FN2(glue, a, b) CPOOL_GLUE(glue, a, b)
+#define CPOOL_GLUE(glue, a, b) FN(glue(a, b))
+#define CPOOL_STRING2(s) #s
+#define CPOOL_STRING(s) CPOOL_STRING2(s)
+
+/* What will be read soon, if it is there at all: a prefetch never faults. */
+static inline __attribute__((always_inline)) void cpool_prefetch(const char *p, int64_t ahead)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    __builtin_prefetch((const void *)((uintptr_t)p + (uintptr_t)ahead), 0, 2);
+#else
+    (void)p, (void)ahead;
+#endif
+}
+#define AHEAD 16 /* rows */
+#define AHEAD_BYTES 1536
+
+/* The last elements of a row, fewer than eight, without reading or writing one too many. */
+static inline __attribute__((always_inline)) void cpool_copy_tail(void *to, const void *from, int n, const size_t size)
+{
+    char *t = (char *)to;
+    const char *f = (const char *)from;
+    if (n & 4) {
+        memcpy(t, f, 4 * size);
+        t += 4 * size, f += 4 * size;
+    }
+    if (n & 2) {
+        memcpy(t, f, 2 * size);
+        t += 2 * size, f += 2 * size;
+    }
+    if (n & 1)
+        memcpy(t, f, size);
+}
