@@ -53,12 +53,12 @@ class Build(build_ext):
         super().build_extensions()
 
 
-def in_parallel(compile: Callable[..., list[str]]) -> Callable[..., list[str]]:
+def in_parallel(method: Callable[..., list[str]]) -> Callable[..., list[str]]:
     """The compiler's own method, for all sources at once: each instruction set takes its minute."""
 
     def compile_all(sources: list[str], *args: Any, **options: Any) -> list[str]:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            made = pool.map(lambda source: compile([source], *args, **options), sources)
+            made = pool.map(lambda source: method([source], *args, **options), sources)
             return [item for part in made for item in part]
 
     return compile_all

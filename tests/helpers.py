@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import os
 import subprocess
 import sys
@@ -273,8 +274,8 @@ def errors_in_ulp(result: np.ndarray, exact: Exact, source: np.dtype) -> np.ndar
     return whole.reshape(exact.total.shape)
 
 
-def assert_within_ulp(result: np.ndarray, exact: Exact, source: np.dtype) -> None:
-    """Promise 2 for a whole result: value, NaN, infinities, overflow and the sign of zero."""
+def assert_within_ulp(result: np.ndarray, exact: Exact, source: np.dtype, zeros: bool = True) -> None:
+    """Promise 2 for a whole result: value, NaN, infinities, overflow and (`zeros`) the sign of zero."""
     values = parts(result)
     assert values.shape == exact.total.shape
     if result.dtype.kind in "iu":
@@ -314,7 +315,7 @@ def assert_within_ulp(result: np.ndarray, exact: Exact, source: np.dtype) -> Non
             f"got {wide[at]!r}, exact {float(quotient)!r}"
         )
     zero = near & np.array(exact.total == 0, bool)
-    assert not np.signbit(wide[zero]).any(), "a zero average is +0"
+    assert not zeros or not np.signbit(wide[zero]).any(), "a zero average is +0"
 
 
 def assert_same_bits(a: np.ndarray, b: np.ndarray, message: str = "") -> None:
@@ -536,3 +537,272 @@ def python(code: str, *, timeout: float = 120, **environment: str) -> subprocess
 def required() -> frozenset[str]:
     """What CPOOL_TEST_REQUIRE names: parts whose absence is a failure, not a skip."""
     return frozenset(os.environ.get("CPOOL_TEST_REQUIRE", "").replace(",", " ").split())
+
+
+# ---- max and gradients -----------------------------------------------------------------------------------
+
+
+def window_taps(
+    operation: str,
+    shape: tuple[int, ...],
+    size: Any = 1,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    *,
+    data_format: str = "channels_first",
+    axes: Any = None,
+) -> dict[int, tuple[list[list[int]], list[int]]]:
+    """The taps of a call's windows inside each pooled axis, and how many lie in the padded range; axes ascend."""
+    where = spatial_axes(operation.replace("max", "avg"), len(shape), data_format, axes)
+    count = len(where)
+    size = 1 if "global" in operation else size
+    tables = {}
+    rows = (each(v, count) for v in (size, stride, dilation, padding))
+    for a, k, s, d, pad in zip(where, *rows, strict=True):
+        n, s = shape[a], k if s is None else s
+        if "adaptive" in operation or "global" in operation:
+            tables[a] = adaptive_taps(n, n if k is None else k)
+            continue
+        if isinstance(pad, str):
+            pad = (0, 0) if pad == "valid" else same_pads(n, k, s, d, pad == "same_upper")
+        tables[a] = strided_taps(n, k, s, d, *each(pad, 2), ceil_mode)
+    return dict(sorted(tables.items()))
+
+
+def result_shape(operation: str, shape: tuple[int, ...], size: Any = None, **options: Any) -> tuple[int, ...]:
+    """The shape of what a call gives, by the table of the design."""
+    windows = {k: v for k, v in options.items() if k not in ("count_include_pad", "divisor_override")}
+    tables = window_taps(operation, shape, size, **windows)
+    return tuple(len(tables[a][0]) if a in tables else n for a, n in enumerate(shape))
+
+
+def exact_max(operation: str, x: np.ndarray, size: Any = 1, **options: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The first NaN, else the first of the greatest, of every window, and where in its plane it lies."""
+    tables = window_taps(operation, x.shape, size, **options)
+    where = list(tables)
+    behind = range(x.ndim - len(where), x.ndim)
+    moved = np.moveaxis(parts(x), where, behind)
+    kept = moved.shape[: x.ndim - len(where)]
+    planes = moved.reshape(*kept, math.prod(moved.shape[len(kept) :]))
+    # every element in a type that NumPy compares by itself; argmax takes the first NaN, else the first of equals
+    keys = planes if planes.dtype.kind in "biu" else planes.astype(np.float64)
+    counts = [len(taps) for taps, _ in tables.values()]
+    indices = np.empty((*kept, *counts), np.int64)
+    for index in np.ndindex(*counts):
+        window = np.zeros(1, np.int64)
+        for a, i in zip(where, index, strict=True):
+            window = (window[:, None] * x.shape[a] + tables[a][0][i]).ravel()
+        indices[(..., *index)] = window[np.argmax(keys[..., window], axis=-1)]
+    values = np.take_along_axis(planes, indices.reshape(*kept, -1), axis=-1).reshape(indices.shape)
+    return np.moveaxis(values, behind, where), np.moveaxis(indices, behind, where)
+
+
+def call_max(operation: str, x: Any, size: Any = None, **options: Any) -> Any:
+    """`cpool.<operation>(x, size, ...)`; the global one takes no size."""
+    return getattr(cpool, operation)(x, *(() if "global" in operation else (size,)), **options)
+
+
+def check_max(
+    operation: str, x: np.ndarray, size: Any = None, *, compare_reference: bool = False, **options: Any
+) -> Any:
+    """Run a call with and without indices; hold both against the exact oracle, bit by bit. The pair."""
+    where = f"{operation}({x.dtype} {x.shape} strides {x.strides}, {size}, {options})"
+    content = (operation, x.shape, x.dtype.str, x.dtype.name, hashlib.sha1(x.tobytes()).digest())
+    content = (*content, repr(size), repr(sorted(options.items())))
+    values, indices = remembered(content, lambda: exact_max(operation, x, size, **options))
+    if compare_reference:
+        expected = remembered((content, "reference"), lambda: max_by_reference(operation, x, size, **options))
+        assert_same_bits(expected[0], values, f"reference: {where}")
+        np.testing.assert_array_equal(expected[1], indices, f"reference: {where}")
+    result = call_max(operation, x, size, return_indices=True, **options)
+    assert type(result) is tuple, where
+    assert [type(r) for r in result] == [np.ndarray] * 2, where
+    assert result[1].dtype == np.int64, where
+    assert_same_bits(result[0], values, where)
+    np.testing.assert_array_equal(result[1], indices, where)
+    assert_same_bits(call_max(operation, x, size, **options), values, f"without indices: {where}")
+    return result
+
+
+def max_by_reference(operation: str, x: np.ndarray, size: Any, **options: Any) -> tuple[np.ndarray, np.ndarray]:
+    """What `cpool.reference` makes of a call."""
+    data_format, axes = options.pop("data_format", "channels_first"), options.pop("axes", None)
+    where = spatial_axes(operation.replace("max", "avg"), x.ndim, data_format, axes)
+    if "adaptive" in operation or "global" in operation:
+        return reference.adaptive_max_pool(x, 1 if "global" in operation else size, where)
+    return reference.max_pool(x, size, axes=where, **options)
+
+
+def exact_adjoint(grad: np.ndarray, spread: Any, shape: tuple[int, ...], divisor: int, scale: int) -> Exact:
+    """What every element of an input gets, where `spread` adds up what a gradient's numbers give it."""
+    values = parts(grad)
+    numbers = as_integers(values, scale)
+    special = values.astype(np.float64)
+
+    def any_of(mask: np.ndarray) -> np.ndarray:
+        return spread(mask.astype(int).astype(object)).astype(bool) if mask.any() else np.zeros(total.shape, bool)
+
+    total = spread(numbers)
+    assert total.shape[: len(shape)] == shape
+    return Exact(
+        total=total,
+        magnitude=spread(np.abs(numbers)),
+        divisor=np.broadcast_to(np.array(divisor, object), total.shape),
+        scale=scale,
+        nan=any_of(np.isnan(special)),
+        plus=any_of(special == np.inf),
+        minus=any_of(special == -np.inf),
+    )
+
+
+def exact_gradient(
+    operation: str,
+    grad: np.ndarray,
+    shape: tuple[int, ...],
+    size: Any = 1,
+    *,
+    count_include_pad: bool | None = None,
+    divisor_override: int | None = None,
+    scale: int = 1100,
+    **options: Any,
+) -> Exact:
+    """The exact gradient of an average: windows of several sizes are brought to one divisor."""
+    if count_include_pad is None:
+        count_include_pad = not str(options.get("padding")).startswith("same")
+    if "adaptive" in operation:
+        where = options.get("data_format", "channels_first"), options.get("axes")
+        size = [grad.shape[a] for a in spatial_axes(operation, grad.ndim, *where)]
+    divisor, covering = 1, {}
+    for a, (taps, counted) in window_taps(operation, shape, size, **options).items():
+        counts = counted if count_include_pad else [len(t) for t in taps]
+        if divisor_override is not None:
+            counts = [1] * len(taps)
+        whole = math.lcm(*counts)
+        divisor *= whole
+        covering[a] = [[] for _ in range(shape[a])]
+        for i, (t, n) in enumerate(zip(taps, counts, strict=True)):
+            for j in t:
+                covering[a][j].append((i, whole // n))
+
+    def spread(numbers: np.ndarray) -> np.ndarray:
+        for a, lists in covering.items():
+            before = (slice(None),) * a
+            sums = np.zeros([*numbers.shape[:a], len(lists), *numbers.shape[a + 1 :]], object)
+            for j, those in enumerate(lists):
+                for i, weight in those:
+                    sums[(*before, j)] += numbers[(*before, i)] * weight
+            numbers = sums
+        return numbers
+
+    return exact_adjoint(grad, spread, shape, divisor if divisor_override is None else divisor_override, scale)
+
+
+def exact_scatter(
+    operation: str, grad: np.ndarray, indices: np.ndarray, shape: tuple[int, ...], scale: int = 1100, **options: Any
+) -> Exact:
+    """The exact gradient of a maximum: the element at an index gets all of it."""
+    where = list(window_taps(operation, shape, **options))
+    behind = range(len(shape) - len(where), len(shape))
+    kept = [n for a, n in enumerate(shape) if a not in where]
+    pooled = [shape[a] for a in where]
+    places = np.moveaxis(indices, where, behind).reshape(math.prod(kept), -1).astype(np.int64)
+
+    def spread(numbers: np.ndarray) -> np.ndarray:
+        planes = np.zeros((math.prod(kept), math.prod(pooled)), object)
+        rows = np.moveaxis(numbers, where, behind).reshape(places.shape)
+        np.add.at(planes, (np.arange(len(planes))[:, None], places), rows)
+        return np.moveaxis(planes.reshape(*kept, *pooled), behind, where)
+
+    return exact_adjoint(grad, spread, shape, 1, scale)
+
+
+def check_gradient(
+    operation: str,
+    grad: np.ndarray,
+    shape: tuple[int, ...],
+    size: Any = None,
+    *,
+    indices: np.ndarray | None = None,
+    compare_reference: bool = False,
+    **options: Any,
+) -> np.ndarray:
+    """Run the gradient of an operation; hold it against the exact oracle, and its bits against those of the
+    last run of the same call (on another engine, as a rule). The result."""
+    where = f"{operation}_backward({grad.dtype} {grad.shape} strides {grad.strides}, {shape}, {size}, {options})"
+    given = (grad,) if indices is None else (grad, indices)
+    content = (operation, shape, repr(size), repr(sorted(options.items())))
+    for a in given:
+        content = (*content, a.shape, a.dtype.str, a.dtype.name, hashlib.sha1(a.tobytes()).digest())
+    plain = options.copy()
+    plain.pop("keepdims", None)
+    result = call_backward(operation, *given, shape, size, **options)
+    assert type(result) is np.ndarray, where
+    assert (result.dtype, result.shape) == (same_average_type(grad.dtype), shape), where
+    if indices is None:
+        exact = remembered(content, lambda: exact_gradient(operation, grad, shape, size, **plain))
+    else:
+        exact = remembered(content, lambda: exact_scatter(operation, grad, indices, shape, **plain))
+
+    def judge(found: np.ndarray, who: str = "") -> bool:
+        try:
+            # Quotients by different divisors are rounded before they meet: what cancels may leave a trace.
+            assert_within_ulp(found, exact, grad.dtype, zeros=indices is not None)
+        except AssertionError as error:
+            raise AssertionError(f"{who}{where}: {error}") from error
+        return True
+
+    # equal bits were judged before
+    remembered((content, result.tobytes()), lambda: judge(result))
+    if compare_reference:
+        remembered(
+            (content, "reference"),
+            lambda: judge(gradient_by_reference(operation, given, shape, size, **plain), "reference: "),
+        )
+    before = remembered((content, *(a.strides for a in given), "bits"), result.copy)
+    assert_same_bits(result, before, f"the same call gave other bits before, on another engine: {where}")
+    return result
+
+
+def call_backward(operation: str, *args: Any, **options: Any) -> Any:
+    """`cpool.<operation>_backward(grad, [indices,] shape[, size], ...)`; `size` comes last and is for averages
+    over strided windows only."""
+    *given, size = args
+    strided = operation.startswith("avg_pool")
+    return getattr(cpool, operation + "_backward")(*given, *((size,) if strided else ()), **options)
+
+
+def gradient_by_reference(
+    operation: str, given: tuple[np.ndarray, ...], shape: tuple[int, ...], size: Any, **options: Any
+) -> np.ndarray:
+    """What `cpool.reference` makes of a gradient."""
+    data_format, axes = options.pop("data_format", "channels_first"), options.pop("axes", None)
+    where = spatial_axes(operation.replace("max", "avg"), len(shape), data_format, axes)
+    if "max" in operation:
+        return reference.max_pool_backward(*given, shape, where)
+    if operation.startswith("avg_pool"):
+        return reference.avg_pool_backward(*given, shape, size, axes=where, **options)
+    return reference.adaptive_avg_pool_backward(*given, shape, where)
+
+
+def few(dtype: str, shape: tuple[int, ...], seed: Any = 0) -> np.ndarray:
+    """Numbers of a kind that makes ties in every window: the ends of a range, or -1 and zeros of either sign."""
+    item, rng = dtype_of(dtype), generator(dtype, shape, "few", seed)
+    if item.kind == "b":
+        return rng.random(shape) > 0.9
+    if item.kind in "iu":
+        info = np.iinfo(item)
+        return rng.choice(np.array([info.min, info.max - 1, info.max], item), shape)
+    return rng.choice([-1.0, -0.0, 0.0], shape).astype(item)
+
+
+def contents(dtype: str, shape: tuple[int, ...]) -> list[np.ndarray]:
+    """What max may stumble over: numbers, ties, nothing but the lowest, NaN and infinities."""
+    item, rng = dtype_of(dtype), generator(dtype, shape, "contents")
+    found = [sample(dtype, shape, wide=True), few(dtype, shape)]
+    if item.kind in "biu":
+        lowest = False if item.kind == "b" else np.iinfo(item).min
+        return [*found, np.full(shape, lowest, item)]
+    special = rng.choice([-np.inf, 0.0, -0.0, np.inf, np.nan, -np.nan], shape, p=[0.6, 0.1, 0.1, 0.1, 0.06, 0.04])
+    return [*found, np.full(shape, -np.inf, item), special.astype(item)]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+from typing import TYPE_CHECKING
+
 from .config import show_config
 from .cpu import get_num_threads, set_num_threads, threads
 from .dispatch import devices, use_backend
 from .errors import BackendUnavailable
+from .excite import squeeze_excite
 from .explain import explain, prepare
 from .functional import (
     adaptive_avg_pool,
@@ -49,7 +53,20 @@ from .gradients import (
 )
 from .windows import strided_windows, windows
 
+if TYPE_CHECKING:
+    from . import nn
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> ModuleType:
+    """The layers, imported when they are first asked for: not everybody wants them, and classes take their time."""
+    if name == "nn":
+        from importlib import import_module
+
+        return import_module("cpool.nn")
+    raise AttributeError(f"module 'cpool' has no attribute {name!r}")
+
 
 __all__ = [
     "BackendUnavailable",
@@ -93,9 +110,11 @@ __all__ = [
     "max_pool3d",
     "max_pool3d_backward",
     "max_pool_backward",
+    "nn",
     "prepare",
     "set_num_threads",
     "show_config",
+    "squeeze_excite",
     "strided_windows",
     "threads",
     "use_backend",

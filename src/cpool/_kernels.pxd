@@ -57,12 +57,19 @@ cdef extern from "simd/cpool_simd.h" nogil:
         const double *reciprocal_wide
         int dense_out
         int64_t units, acc_len, sums_len, group, planes
+    ctypedef struct cpool_scaling:
+        const cpool_isa *isa
+        int type, size, last
+        int64_t batch, channels, inner
+        const double *factor
+    void cpool_scale_run(const cpool_scaling *c, const char *x, char *out, int64_t begin, int64_t end) noexcept
     ctypedef struct cpool_scatter:
         int type, size
         int64_t outer, outputs, length, inner
         const int64_t *lowest
         const int64_t *highest
     int CPOOL_SCATTER_CHUNK
+    int cpool_scatter_check(const cpool_scatter *c, const int64_t *indices, int64_t begin, int64_t end) noexcept
     int64_t cpool_scatter_units(const cpool_scatter *c) noexcept
     int64_t cpool_scatter_scratch(const cpool_scatter *c) noexcept
     void cpool_scatter_run(const cpool_scatter *c, const char *grad, const int64_t *indices, char *out, int64_t begin,
@@ -78,20 +85,23 @@ cdef extern from "simd/cpool_simd.h" nogil:
     void cpool_run_block(const cpool_call *call, const char *x, int64_t unit, int64_t block, double *partial,
                          void *scratch) noexcept
     void cpool_run_total(const cpool_call *call, const char *x, char *out, int64_t *indices, int64_t unit,
-                         int64_t blocks, int first, int last, const double *partials, double *total, void *scratch) noexcept
+                         int64_t blocks, int first, int last, const double *partials, double *total,
+                         void *scratch) noexcept
     cpool_mode cpool_mode_enter() noexcept
     void cpool_mode_leave(cpool_mode old) noexcept
 
 
 cdef struct Team:
     # what the threads of one region share
+    void (*run)(const Team *team, int64_t begin, int64_t end, void *scratch) noexcept nogil
     const cpool_call *call
-    const cpool_scatter *gradients  # instead of a call
+    const cpool_scatter *gradients
+    const cpool_scaling *scaling
     const char *x
     char *out
     int64_t *indices          # where the largest are, or NULL
     int64_t begin, end, chunk, scratch
-    int64_t unit              # of a window whose blocks are spread; -1: units are
+    int64_t unit              # the window whose blocks are spread
     double *partials
     int64_t partial
     int64_t next, arrived
@@ -118,6 +128,7 @@ cdef class Call:
     cdef bint fits(self, cnp.ndarray out) noexcept
     cdef int start(self, cnp.ndarray x, cnp.ndarray out, threads) except -1
     cdef int execute(self, const char *x, char *out, int64_t *indices, int threads) except -1
+    cdef int execute_in_mode(self, const char *x, char *out, int64_t *indices, int threads) except -1
     cdef int execute_blocks(self, Team *team, int size) except -1
     cdef void total(self, Team *team, int64_t unit, int64_t blocks, bint first, bint last, int64_t at) noexcept nogil
     cdef void learn(self, double took) noexcept

@@ -145,11 +145,29 @@ cdef void set_pool(cpool_pool *pool, dict axis):
     pool.count = ints(axis["count"])
 
 
+cdef void run_units(const Team *team, int64_t begin, int64_t end, void *scratch) noexcept nogil:
+    cpool_run(team.call, team.x, team.out, team.indices, begin, end, scratch)
+
+
+cdef void run_blocks(const Team *team, int64_t begin, int64_t end, void *scratch) noexcept nogil:
+    cdef int64_t i
+    for i in range(begin, end):
+        cpool_run_block(team.call, team.x, team.unit, i, team.partials + (i - team.begin) * team.partial, scratch)
+
+
+cdef void run_scatter(const Team *team, int64_t begin, int64_t end, void *scratch) noexcept nogil:
+    cpool_scatter_run(team.gradients, team.x, team.indices, team.out, begin, end, scratch)
+
+
+cdef void run_scale(const Team *team, int64_t begin, int64_t end, void *scratch) noexcept nogil:
+    cpool_scale_run(team.scaling, team.x, team.out, begin, end)
+
+
 cdef void work(Team *team) noexcept nogil:
     """What each thread does: take pieces until none is left."""
     cdef int rank = cpool_team_rank(), size = cpool_team_size()
     cdef void *scratch = team.memory + rank * team.scratch
-    cdef int64_t i, stop
+    cdef int64_t i
     cdef int spins = 0
     cdef cpool_mode mode
     if rank:
@@ -159,16 +177,7 @@ cdef void work(Team *team) noexcept nogil:
         i = team.begin + cpool_take(&team.next) * team.chunk
         if i >= team.end:
             break
-        stop = min(i + team.chunk, team.end)
-        if team.gradients != NULL:
-            cpool_scatter_run(team.gradients, team.x, team.indices, team.out, i, stop, scratch)
-        elif team.unit < 0:
-            cpool_run(team.call, team.x, team.out, team.indices, i, stop, scratch)
-        else:
-            while i < stop:
-                cpool_run_block(team.call, team.x, team.unit, i,
-                                team.partials + (i - team.begin) * team.partial, scratch)
-                i += 1
+        team.run(team, i, min(i + team.chunk, team.end), scratch)
     cpool_mode_leave(mode)
     cpool_take(&team.arrived)
     # A worker that just woke may sit on this very processor, and would wait there for the end of our
@@ -199,17 +208,33 @@ cdef void run_team(Team *team, int threads) noexcept nogil:
 
 cdef void work_alone(Team *team) noexcept nogil:
     """No region, not even of one thread: all that the child of a fork can rely on."""
-    cdef int64_t i
     cdef cpool_mode mode = cpool_mode_enter()
-    if team.gradients != NULL:
-        cpool_scatter_run(team.gradients, team.x, team.indices, team.out, team.begin, team.end, team.memory)
-    elif team.unit < 0:
-        cpool_run(team.call, team.x, team.out, team.indices, team.begin, team.end, team.memory)
-    else:
-        for i in range(team.begin, team.end):
-            cpool_run_block(team.call, team.x, team.unit, i, team.partials + (i - team.begin) * team.partial,
-                            team.memory)
+    team.run(team, team.begin, team.end, team.memory)
     cpool_mode_leave(mode)
+
+
+cdef int run_all(Team *team, int64_t units, int threads) except -1:
+    """All units, in slices: between two of them Ctrl-C is looked for."""
+    cdef int64_t slices = min(units, <int64_t> (team.cost / (SLICE * threads)) + 1)
+    cdef int64_t per_slice = (units + slices - 1) // slices, i = 0
+    team.memory = <char *> cpool_scratch_take(team.scratch * threads)
+    if team.memory == NULL:
+        raise MemoryError(f"no memory for {team.scratch * threads} bytes of scratch")
+    try:
+        while i < units:
+            team.begin, team.end = i, min(i + per_slice, units)
+            # pieces of at least two microseconds, eight per thread if there are enough
+            team.chunk = max((team.end - team.begin) // (8 * threads), <int64_t> (2000 * units / team.cost), 1)
+            if force_team:
+                team.chunk = 1
+            with nogil:
+                run_team(team, threads)
+            i = team.end
+            if i < units:
+                PyErr_CheckSignals()
+    finally:
+        cpool_scratch_give(team.memory)
+    return 0
 
 
 cdef int team_size(double cost, int threads) noexcept nogil:
@@ -377,15 +402,22 @@ cdef class Call:
         return 0
 
     cdef int execute(self, const char *x, char *out, int64_t *indices, int threads) except -1:
+        cdef cpool_mode mode = cpool_mode_enter()  # also so that no flag of the caller changes
+        try:
+            self.execute_in_mode(x, out, indices, threads)
+        finally:
+            cpool_mode_leave(mode)
+        return 0
+
+    cdef int execute_in_mode(self, const char *x, char *out, int64_t *indices, int threads) except -1:
         cdef Team team
         cdef int size = team_size(self.cost, threads)
-        cdef int64_t begun, slices, per_slice, i
+        cdef int64_t begun
+        team.run = run_units
         team.call = &self.c
-        team.gradients = NULL
         team.x = x
         team.out = out
         team.indices = indices
-        team.unit = -1
         team.cost = self.cost
         team.scratch = self.scratch
         if size == 1 and self.cost < RELEASE:
@@ -398,29 +430,10 @@ cdef class Call:
             return 0
         if self.c.path == CPOOL_PATH_WIDE and (self.c.units < 4 * size or self.cost > SLICE * self.c.units):
             return self.execute_blocks(&team, size)
-        team.memory = <char *> cpool_scratch_take(team.scratch * size)
-        if team.memory == NULL:
-            raise MemoryError(f"no memory for {team.scratch * size} bytes of scratch")
-        slices = min(self.c.units, <int64_t> (self.cost / (SLICE * size)) + 1)
-        per_slice = (self.c.units + slices - 1) // slices
-        try:
-            i = 0
-            begun = cpool_now()
-            while i < self.c.units:
-                team.begin, team.end = i, min(i + per_slice, self.c.units)
-                # pieces of at least two microseconds, eight per thread if there are enough
-                team.chunk = max((team.end - team.begin) // (8 * size), <int64_t> (2000 * self.c.units / self.cost), 1)
-                if force_team:
-                    team.chunk = 1
-                with nogil:
-                    run_team(&team, size)
-                i = team.end
-                if i < self.c.units:
-                    PyErr_CheckSignals()
-            if size == 1:
-                self.learn(<double> (cpool_now() - begun))
-        finally:
-            cpool_scratch_give(team.memory)
+        begun = cpool_now()
+        run_all(&team, self.c.units, size)
+        if size == 1:
+            self.learn(<double> (cpool_now() - begun))
         return 0
 
     cdef void learn(self, double took) noexcept:
@@ -435,6 +448,7 @@ cdef class Call:
         """Few huge windows: their blocks are spread over the threads, and their sums added in order."""
         cdef int64_t unit, blocks, wave, i, total = self.c.planes * self.c.sums_len
         cdef int64_t most = 64 * size
+        team.run = run_blocks
         team.partial = total
         team.memory = <char *> cpool_scratch_take(team.scratch * size)
         team.partials = <double *> malloc((most + 1) * total * sizeof(double))
@@ -461,8 +475,8 @@ cdef class Call:
 
     cdef void total(self, Team *team, int64_t unit, int64_t blocks, bint first, bint last, int64_t at) noexcept nogil:
         cdef cpool_mode mode = cpool_mode_enter()
-        cpool_run_total(team.call, team.x, team.out, team.indices, unit, blocks, first, last, team.partials, team.partials + at,
-                        team.memory)
+        cpool_run_total(team.call, team.x, team.out, team.indices, unit, blocks, first, last, team.partials,
+                        team.partials + at, team.memory)
         cpool_mode_leave(mode)
 
 
@@ -513,46 +527,76 @@ cdef class Prepared:
 
 
 def scatter(cnp.ndarray grad not None, cnp.ndarray indices not None, cnp.ndarray out not None, dict spec, int threads):
-    """Add gradients to the elements that indices name; all arrays in C order, the indices within their planes."""
+    """Add gradients to the elements that indices name; all arrays in C order. False: an index lies in no plane."""
     cdef cpool_scatter c
     cdef Team team
-    cdef int64_t units, i = 0, per_slice
-    cdef double cost
+    cdef int64_t units
+    cdef int bad
+    cdef cpool_mode mode
     memset(&c, 0, sizeof(c))
-    memset(&team, 0, sizeof(team))
     c.type, c.size = spec["type"], spec["size"]
     c.outer, c.outputs, c.length, c.inner = spec["outer"], spec["outputs"], spec["length"], spec["inner"]
     if spec["lowest"] is not None:
         c.lowest, c.highest = ints(spec["lowest"]), ints(spec["highest"])
+    with nogil:
+        bad = cpool_scatter_check(&c, <const int64_t *> cnp.PyArray_DATA(indices), 0, c.outer)
+    if bad:
+        return False
     units = cpool_scatter_units(&c)
-    if not units:
-        return
-    cost = 1.0 * c.outer * c.inner * (c.length + 3.0 * c.outputs)
-    threads = team_size(cost, threads)
-    team.gradients = &c
-    team.x = <const char *> cnp.PyArray_DATA(grad)
-    team.indices = <int64_t *> cnp.PyArray_DATA(indices)
-    team.out = <char *> cnp.PyArray_DATA(out)
-    team.cost = cost
-    team.scratch = cpool_scatter_scratch(&c)
-    team.memory = <char *> cpool_scratch_take(team.scratch * threads)
-    if team.memory == NULL:
-        raise MemoryError(f"no memory for {team.scratch * threads} bytes of scratch")
-    per_slice = max(1, <int64_t> (units * min(1.0, SLICE * threads / cost)))
-    try:
-        while i < units:
-            team.begin, team.end = i, min(i + per_slice, units)
-            team.chunk = 1 if force_team else max((team.end - team.begin) // (8 * threads), 1)
-            with nogil:
-                run_team(&team, threads)
-            i = team.end
-            if i < units:
-                PyErr_CheckSignals()
-    finally:
-        cpool_scratch_give(team.memory)
+    if units:
+        mode = cpool_mode_enter()
+        team.run = run_scatter
+        team.gradients = &c
+        team.x = <const char *> cnp.PyArray_DATA(grad)
+        team.indices = <int64_t *> cnp.PyArray_DATA(indices)
+        team.out = <char *> cnp.PyArray_DATA(out)
+        team.cost = 1.0 * c.outer * c.inner * (c.length + 3.0 * c.outputs)
+        team.scratch = cpool_scatter_scratch(&c)
+        try:
+            run_all(&team, units, team_size(team.cost, threads))
+        finally:
+            cpool_mode_leave(mode)
+    return True
+
+
+def scale(cnp.ndarray x not None, cnp.ndarray factor not None, cnp.ndarray out not None, dict spec, int threads):
+    """Multiply channels by their factors: (batch, channels) and 8 doubles behind; x and `out` lie as the spec says."""
+    cdef cpool_scaling c
+    cdef Team team
+    cdef cpool_mode mode
+    cdef int64_t units
+    c.isa = find_isa(spec["isa"])
+    c.type, c.size, c.last = spec["type"], spec["size"], spec["last"]
+    c.batch, c.channels, c.inner = spec["batch"], spec["channels"], spec["inner"]
+    c.factor = doubles(factor)
+    units = c.batch * (c.inner if c.last else c.channels)
+    if units:
+        mode = cpool_mode_enter()
+        team.run = run_scale
+        team.scaling = &c
+        team.x = <const char *> cnp.PyArray_DATA(x)
+        team.out = <char *> cnp.PyArray_DATA(out)
+        team.cost = 0.3 * c.batch * c.channels * c.inner + 100.0
+        team.scratch = 64
+        try:
+            run_all(&team, units, team_size(team.cost, threads))
+        finally:
+            cpool_mode_leave(mode)
 
 
 SCATTER_CHUNK = CPOOL_SCATTER_CHUNK
+
+
+cdef class DefaultMode:
+    """Within the block this thread rounds to nearest and keeps subnormals, whatever the caller had set."""
+
+    cdef cpool_mode before
+
+    def __enter__(self):
+        self.before = cpool_mode_enter()
+
+    def __exit__(self, *error):
+        cpool_mode_leave(self.before)
 
 
 # ---- the short way in: calls that were seen before -------------------------------------------------

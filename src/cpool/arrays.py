@@ -82,7 +82,7 @@ def admit_out(out: Any) -> Array:
 
 def is_bfloat16(dtype: np.dtype[Any]) -> bool:
     """Whether this is the bfloat16 of ml_dtypes, which need not be imported for that."""
-    return dtype.name == "bfloat16" and dtype.itemsize == 2
+    return dtype.itemsize == 2 and dtype.name == "bfloat16"
 
 
 def family(dtype: np.dtype[Any]) -> str | None:
@@ -153,7 +153,7 @@ def check_out(array: Array, shape: tuple[int, ...]) -> None:
         bad_value("out", array.shape, f"the result has shape {shape}")
     if not array.flags.writeable:
         bad_value("out", "a read-only array", "it must be writeable")
-    if any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape, strict=True)):
+    if array.size and any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape, strict=True)):
         bad_value("out", f"strides {array.strides}", "elements of out must not share memory")
 
 

@@ -481,9 +481,26 @@ def run(plan: Plan, x: Array, out: Array | None, indices: Array | None = None) -
     return call_of(plan).run(x, out, get_num_threads(), indices)
 
 
-def scatter(grad: Array, indices: Array, out: Array, spec: dict[str, Any]) -> None:
-    """Add gradients to the elements that indices name."""
-    _kernels.scatter(grad, indices, out, spec, get_num_threads())
+def scatter(grad: Array, indices: Array, out: Array, spec: dict[str, Any]) -> bool:
+    """Add gradients to the elements that indices name; False, and nothing is written, if one lies in no plane."""
+    return _kernels.scatter(grad, indices, out, spec, get_num_threads())
+
+
+def scale(x: Array, factor: Array, out: Array, last: bool) -> None:
+    """x (batch, channels, elements), or with its channels last, by factors (batch, channels); all packed."""
+    batch, channels = factor.shape
+    padded = np.zeros(factor.size + PAD)
+    padded[: factor.size] = factor.reshape(-1)
+    spec = {
+        "isa": simd(),
+        "type": type_code(x.dtype),
+        "size": x.dtype.itemsize,
+        "last": last,
+        "batch": batch,
+        "channels": channels,
+        "inner": x.size // max(factor.size, 1),
+    }
+    _kernels.scale(x, padded, out, spec, get_num_threads())
 
 
 def remember(name: str, args: tuple[Any, ...], x: Array, plan: Plan) -> None:

@@ -80,7 +80,7 @@ def _adaptive_tables(shape: tuple[int, ...], axes: tuple[int, ...], output_size:
     made = list(shape)
     for axis, size in zip(axes, checked, strict=True):
         made[axis] = shape[axis] if size is None else size
-    check_size("output_size", output_size, made, 1)
+    check_size("output_size", output_size, made, 128)  # no address space reaches so far; tables are made next
     return tuple(None if m is None else windows(shape[a], m) for a, m in zip(axes, checked, strict=True))
 
 
@@ -501,7 +501,16 @@ def adaptive_max_pool3d(
 # ---- global ----------------------------------------------------------------------------------------
 
 
-def _global_rule(shape: tuple[int, ...], args: tuple[Any, ...]) -> Tables:
+def _global_rule(name: str) -> Rule:
+    general = name.replace("global", "adaptive")
+
+    def rule(shape: tuple[int, ...], args: tuple[Any, ...]) -> Tables:
+        return _global_tables(shape, args, general)
+
+    return rule
+
+
+def _global_tables(shape: tuple[int, ...], args: tuple[Any, ...], general: str) -> Tables:
     data_format = args[0]
     last = _is_last(data_format, None)
     ndim, batch = len(shape), 1
@@ -511,14 +520,14 @@ def _global_rule(shape: tuple[int, ...], args: tuple[Any, ...]) -> Tables:
         if batch not in (0, 1) or (batch == 1 and "N" not in data_format):
             bad_value("x", shape, f"{data_format} has {len(data_format)} axes, or one less without a batch")
     elif ndim < 3:
-        bad_value("x", shape, "a batch, channels and at least one more axis are needed; else adaptive_avg_pool(x, 1)")
+        bad_value("x", shape, f"a batch, channels and at least one more axis are needed; else {general}(x, 1)")
     axes = tuple(range(batch, ndim - 1)) if last else tuple(range(batch + 1, ndim))
     _check_pooled(shape, axes)
     return axes, tuple(windows(shape[a], 1) for a in axes), None
 
 
-_GLOBAL_AVG = Operation("global_avg_pool", _global_rule)
-_GLOBAL_MAX = Operation("global_max_pool", _global_rule, "max")
+_GLOBAL_AVG = Operation("global_avg_pool", _global_rule("global_avg_pool"))
+_GLOBAL_MAX = Operation("global_max_pool", _global_rule("global_max_pool"), "max")
 
 
 def _run_global(

@@ -4,20 +4,21 @@ the largest are added where the indices say."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import arrays, cpu, dispatch, functional
+from . import _kernels, arrays, cpu, dispatch, functional
 from .errors import bad_kind, bad_value
 from .functional import Ints, Operation, Padding
-from .plan import Plan, check_size, lay_out, memory_order, packed_strides, plans, product
+from .plan import Cache, Plan, check_size, lay_out, memory_order, packed_strides, plans, product
 from .windows import Windows, as_int, transposed, windows
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
+Tables = tuple[Windows | None, ...]
 
 SLICE = 2**18  # gradients that are divided in advance at a time
 
@@ -42,16 +43,26 @@ def _as_shape(input_shape: Any) -> Shape:
     return shape
 
 
+def _axes_of(rule: Callable[[], Any]) -> Any:
+    """What the rule finds; of x, which isn't here, the caller only gave the shape."""
+    try:
+        return rule()
+    except ValueError as error:
+        if not str(error).startswith("x: "):
+            raise
+        raise ValueError(f"input_shape{str(error)[1:]}") from None
+
+
 def _windows_of(
     op: Operation, args: tuple[Any, ...], shape: Shape, grad: Shape
 ) -> tuple[Shape, tuple[Windows | None, ...], int | None]:
     """The axes, windows and divisor of the operation that gave this gradient."""
     if op.name.startswith("adaptive"):  # its output_size is the gradient's own shape
-        axes = op.rule(shape, (None, *args))[0]
+        axes = _axes_of(lambda: op.rule(shape, (None, *args)))[0]
         if len(grad) != len(shape):
             bad_value("grad", grad, f"as many axes as x has ({len(shape)}) are needed")
         args = (tuple(grad[a] for a in axes), *args)
-    axes, tables, divisor = op.rule(shape, args)
+    axes, tables, divisor = _axes_of(lambda: op.rule(shape, args))
     wanted = list(shape)
     for axis, table in zip(axes, tables, strict=True):
         wanted[axis] = shape[axis] if table is None else table.count
@@ -72,10 +83,14 @@ def _keep(op: Operation, args: tuple[Any, ...], keepdims: Any, shape: Shape, *pa
     """Gradients of a global pooling with the axes that keepdims=False took away."""
     if not isinstance(keepdims, (bool, np.bool_)):
         bad_kind("keepdims", keepdims, "True or False is needed")
+    axes = _axes_of(lambda: op.rule(shape, args))[0]
+    wanted = tuple(1 if a in axes else n for a, n in enumerate(shape) if keepdims or a not in axes)
+    found = [arrays.admit("grad", part)[0] for part in parts]
+    if found[0].shape != wanted:
+        bad_value("grad", found[0].shape, f"{op.name} of {shape} has shape {wanted}")
     if keepdims:
         return parts
-    axes = op.rule(shape, args)[0]
-    return tuple(np.expand_dims(arrays.admit("grad", part)[0], axes) for part in parts)
+    return (np.expand_dims(found[0], axes), *(np.expand_dims(p, axes) if p.shape == wanted else p for p in found[1:]))
 
 
 # ---- averages --------------------------------------------------------------------------------------
@@ -87,7 +102,7 @@ def _avg(op: Operation, args: tuple[Any, ...], grad: Any, input_shape: Any, out:
     dispatch.choose(backend)
     dtype = arrays.native(array.dtype)
     check_size("input_shape", shape, list(shape), dtype.itemsize)
-    axes, tables, divisor = _windows_of(op, functional._frozen(args), shape, array.shape)
+    axes, divisors, back = _recipe(op, functional._frozen(args), shape, array.shape)
     target = None if out is None else _check_out(out, shape, dtype)
     into = target
     if target is None or not target.dtype.isnative or np.may_share_memory(array, target):
@@ -95,8 +110,6 @@ def _avg(op: Operation, args: tuple[Any, ...], grad: Any, input_shape: Any, out:
         into = np.ndarray(shape, dtype, strides=strides)
     assert into is not None
     if into.size:
-        divisors = _divisors(tables, divisor)
-        back = tuple(None if t is None else transposed(t) for t in tables)
         if array.size == 0:
             into[...] = 0
         elif divisors.size == 1:
@@ -108,6 +121,26 @@ def _avg(op: Operation, args: tuple[Any, ...], grad: Any, input_shape: Any, out:
             target[...] = into
         return out
     return into if wrap is None else wrap(into)
+
+
+def _recipe(op: Operation, args: tuple[Any, ...], shape: Shape, grad: Shape) -> tuple[Shape, Array, Tables]:
+    """Axes, divisors and transposed tables: what doesn't depend on where the gradient lies."""
+    key = (op.name, args, functional._kinds(args), shape, grad)
+
+    def make() -> tuple[tuple[Shape, Array, Tables], int]:
+        axes, tables, divisor = _windows_of(op, args, shape, grad)
+        divisors = _divisors(tables, divisor)
+        back = tuple(None if t is None else transposed(t) for t in tables)
+        return (axes, divisors, back), divisors.nbytes + sum(3 * t.starts.nbytes for t in back if t is not None) + 2048
+
+    try:
+        hash(key)
+    except TypeError:
+        return make()[0]
+    return _recipes.get(key, make)
+
+
+_recipes: Cache[tuple[Shape, Array, Tables]] = Cache(entries=256, weight=2**24)
 
 
 def _divisors(tables: tuple[Windows | None, ...], divisor: int | None) -> Array:
@@ -145,6 +178,7 @@ def _gather(
         grad.dtype,
         into.shape,
         into.strides,
+        into.dtype,
     )
 
     def make() -> tuple[Plan, int]:
@@ -188,30 +222,37 @@ def _gather_divided(
                 at = (*(slice(None),) * axis, piece)
                 _gather_divided(op, axes, back, divisors, grad[at], into[at])
             return
-    by = np.ones((1,) * grad.ndim, np.int64)
-    by = divisors.reshape([divisors.shape[axes.index(a)] if a in axes else 1 for a in range(grad.ndim)])
+    ordered = divisors.transpose([int(k) for k in np.argsort(axes)])
+    lengths = iter(ordered.shape)
+    by = ordered.reshape([next(lengths) if a in axes else 1 for a in range(grad.ndim)])
     if into.dtype == np.float64:
-        pairs = _quotients(grad, by)
+        pairs, scale = _quotients(grad, by)
         lead = tuple(a + 1 for a in axes)
-        _gather(op, (0, *lead), (transposed_pair, *back), 1, pairs, into[None])
-    else:
-        _gather(op, axes, back, 1, np.divide(grad.astype(np.float64), by, order="K"), into, wide=True)
+        _gather(op, (0, *lead), (transposed_pair, *back), scale, pairs, into[None])
+        return
+    wide = np.empty_like(grad, dtype=np.float64, subok=False)
+    with _kernels.DefaultMode():
+        np.divide(grad.astype(np.float64), by, out=wide)
+    _gather(op, axes, back, 1, wide, into, wide=True)
 
 
 transposed_pair = windows(2, 1)  # a quotient and its error are added alike
 
 
-def _quotients(grad: Array, by: Array) -> Array:
-    """The quotients and their errors, one behind the other."""
-    grad = grad.astype(np.float64)
+def _quotients(grad: Array, by: Array) -> tuple[Array, int]:
+    """The quotients and their errors, one behind the other, and by what they were multiplied against underflow."""
     pairs = np.zeros((2, *grad.shape))
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), _kernels.DefaultMode():
+        grad = grad.astype(np.float64)
+        most = np.max(np.abs(grad), where=np.isfinite(grad), initial=0.0)
+        scale = 2**52 if most < 2.0**960 else 1
+        grad *= scale
         quotient = np.divide(grad, by, out=pairs[0])
         # Products of the quotient's halves with a divisor below 2**26 are exact, and so is what they leave.
         high = (quotient.view(np.uint64) & np.uint64(2**64 - 2**27)).view(np.float64)
         rest = ((grad - high * by) - (quotient - high) * by) / by
         pairs[1] = np.where(np.isfinite(rest) & (by < 2**26), rest, 0)
-    return pairs
+    return pairs, scale
 
 
 # ---- the largest -----------------------------------------------------------------------------------
@@ -223,10 +264,10 @@ def _max(name: str, rank: int, where: Any, grad: Any, indices: Any, input_shape:
     dispatch.choose(backend)
     dtype = arrays.native(array.dtype)
     check_size("input_shape", shape, list(shape), dtype.itemsize)
-    axes = functional._spatial(shape, rank, name, where) if rank else functional._axes(shape, functional._frozen(where))
+    axes = _axes_of(lambda: _max_axes(name, rank, where, shape))
     _check_kept(name, axes, shape, array.shape)
     length = product([shape[a] for a in axes])
-    places = _admit_indices(indices, array.shape, length)
+    places = _admit_indices(indices, array.shape)
     target = None if out is None else _check_out(out, shape, dtype)
     order = memory_order(array.shape, array.strides)
     pooled = tuple(sorted(axes))
@@ -242,7 +283,7 @@ def _max(name: str, rank: int, where: Any, grad: Any, indices: Any, input_shape:
     else:
         into = target.transpose(turned)
     packed = np.ascontiguousarray(array.transpose(turned).astype(dtype, copy=False))
-    places = np.ascontiguousarray(places.transpose(turned))
+    places = np.ascontiguousarray(places.transpose(turned)).transpose(back)
     spec = {
         "type": cpu.type_code(dtype),
         "size": dtype.itemsize,
@@ -250,15 +291,23 @@ def _max(name: str, rank: int, where: Any, grad: Any, indices: Any, input_shape:
         "outputs": product([array.shape[a] for a in pooled]),
         "length": length,
         "inner": product([shape[a] for a in inner]),
-        **_reach(places, outer, length, product([array.shape[a] for a in pooled])),
+        **_reach(places.transpose(turned), outer, length, product([array.shape[a] for a in pooled])),
     }
-    cpu.scatter(packed, places, into, spec)
+    if not cpu.scatter(packed, places.transpose(turned), into, spec):
+        wrong = arrays.admit("indices", indices)[0][(places < 0) | (places >= length)][0]
+        bad_value("indices", int(wrong), f"a plane has {length} elements: from 0 to {length - 1}")
     result = into.transpose(back)
     if target is not None:
         if not np.may_share_memory(result, target):
             target[...] = result
         return out
     return result if wrap is None else wrap(result)
+
+
+def _max_axes(name: str, rank: int, where: Any, shape: Shape) -> Shape:
+    axes = functional._spatial(shape, rank, name, where) if rank else functional._axes(shape, functional._frozen(where))
+    functional._check_pooled(shape, axes)
+    return axes
 
 
 def _check_kept(name: str, axes: Shape, shape: Shape, grad: Shape) -> None:
@@ -270,17 +319,13 @@ def _check_kept(name: str, axes: Shape, shape: Shape, grad: Shape) -> None:
         bad_value("grad", grad, f"{name} of {shape} has shape ({wanted})")
 
 
-def _admit_indices(indices: Any, shape: Shape, length: int) -> Array:
-    """Indices from outside, every one of which lies in the plane."""
+def _admit_indices(indices: Any, shape: Shape) -> Array:
+    """Indices from outside as int64; what doesn't fit becomes negative, and is found later."""
     places, _ = arrays.admit("indices", indices)
     if places.dtype.kind not in "iu":
         bad_kind("indices", places.dtype, "integers are needed, as return_indices=True gives them")
     if places.shape != shape:
         bad_value("indices", places.shape, f"the gradient's shape {shape} is needed")
-    if places.size:
-        for found in (places.min(), places.max()):
-            if not 0 <= int(found) < length:
-                bad_value("indices", int(found), f"a plane has {length} elements: from 0 to {length - 1}")
     return places.astype(np.int64, copy=False)
 
 
@@ -554,5 +599,5 @@ def global_max_pool_backward(
     """The gradient of `global_max_pool` with respect to x."""
     op, shape = functional._GLOBAL_MAX, _as_shape(input_shape)
     grad, indices = _keep(op, (data_format,), keepdims, shape, grad, indices)
-    axes = op.rule(shape, (data_format,))[0]
+    axes = _axes_of(lambda: op.rule(shape, (data_format,)))[0]
     return _max(op.name, 0, axes, grad, indices, input_shape, out, backend)

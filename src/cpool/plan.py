@@ -37,7 +37,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from .errors import bad_value
-from .windows import Int64s, Windows
+from .windows import MAX_WINDOWS, Int64s, Windows
 
 LANES = 32
 BLOCK = 65536
@@ -221,6 +221,8 @@ def simplify(
 def _join(outer: Pooled, inner: Pooled) -> Pooled | None:
     """One axis for two, if each outer window takes whole rows that follow each other in memory."""
     a, b = outer.windows, inner.windows
+    if a.length == b.length == 1 and outer.out_stride == b.count * inner.out_stride:
+        return _join_one(outer, inner)
     whole = b.count == 1 and int(b.sizes[0]) == b.length and b.step == 1
     if not whole or a.step != 1 or outer.x_stride != b.length * inner.x_stride:
         return None
@@ -229,6 +231,17 @@ def _join(outer: Pooled, inner: Pooled) -> Pooled | None:
         return None
     table = Windows(a.length * n, a.starts * n, a.sizes * n, a.counted * int(b.counted[0]))
     return Pooled(table, inner.x_stride, outer.out_stride, inner.index_stride)
+
+
+def _join_one(outer: Pooled, inner: Pooled) -> Pooled | None:
+    """Many windows of one and the same element."""
+    a, b = outer.windows, inner.windows
+    m = a.count * b.count
+    if not (a.sizes == 1).all() or not (b.sizes == 1).all() or m >= MAX_WINDOWS:
+        return None
+    counted = (a.counted[:, None] * b.counted[None, :]).reshape(-1)
+    table = Windows(1, np.zeros(m, np.int64), np.ones(m, np.int64), counted)
+    return Pooled(table, inner.x_stride, inner.out_stride, inner.index_stride)
 
 
 def divisor_rows(pooled: tuple[Pooled, ...], divisor: int | None) -> tuple[Int64s, np.ndarray[Any, Any]]:

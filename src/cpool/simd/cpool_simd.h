@@ -91,9 +91,10 @@ typedef struct {
 
 /* Where the element is whose bits under `mask` are `wanted`: the first of n, `step` bytes apart; n if there is none. */
 typedef int64_t (*cpool_find_fn)(const char *p, int64_t n, int64_t step, uint64_t mask, uint64_t wanted);
-/* The same for n neighbouring channels, each with its own value: channels that have found none yet note `tap`. What
- * differs in nothing but bits outside `mask` is equal if it is zero within. Returns how many are still to find. */
-typedef int64_t (*cpool_seek_fn)(const char *p, const char *values, int64_t n, uint64_t mask, int32_t *found, int32_t tap);
+/* The same for n neighbouring channels, each with its own value: channels that have found none yet note `tap`. Under
+ * `mask` zeros are equal, and so is what lies above infinity. Returns how many are still to find. */
+typedef int64_t (*cpool_seek_fn)(const char *p, const char *values, int64_t n, uint64_t mask, uint64_t infinity,
+                                 int32_t *found, int32_t tap);
 
 /* The kernels of one instruction set. */
 typedef struct {
@@ -101,6 +102,7 @@ typedef struct {
     cpool_kernels of[CPOOL_REDUCERS];
     cpool_find_fn find[9]; /* by size of an element */
     cpool_seek_fn seek[9];
+    void (*scale[4])(const char *x, const double *factor, char *out, int64_t n, int one); /* floats by their factors */
     void (*read)(const char *data, int64_t bytes); /* a plain read: the memory's own speed */
 } cpool_isa;
 
@@ -178,10 +180,25 @@ typedef struct {
     const int64_t *lowest, *highest; /* of the indices of every CHUNK outputs of a plane; or NULL */
 } cpool_scatter;
 
+/* Whether an index of planes [begin, end) lies outside its plane. */
+int cpool_scatter_check(const cpool_scatter *c, const int64_t *indices, int64_t begin, int64_t end);
 int64_t cpool_scatter_units(const cpool_scatter *c);
 int64_t cpool_scatter_scratch(const cpool_scatter *c);
 void cpool_scatter_run(const cpool_scatter *c, const char *grad, const int64_t *indices, char *out, int64_t begin,
                        int64_t end, void *scratch);
+
+/* ---- channels by their factors ---------------------------------------------------------------- */
+
+/* x and the result are [batch][channels][inner], or (`last`) [batch][inner][channels]; factors [batch][channels], and
+ * a few doubles behind. A unit is a plane, or all channels of a pixel. */
+typedef struct {
+    const cpool_isa *isa;
+    int type, size, last;
+    int64_t batch, channels, inner;
+    const double *factor;
+} cpool_scaling;
+
+void cpool_scale_run(const cpool_scaling *c, const char *x, char *out, int64_t begin, int64_t end);
 
 /* ---- the floating-point mode ---------------------------------------------------------------- */
 

@@ -329,6 +329,26 @@ COPY(32)
 COPY(64)
 #undef COPY
 
+/* Elements by their factors, or all by one: multiplied as doubles, rounded once. */
+#define SCALE(TYPE, SIZE)                                                                                          \
+    static void FN3(cpool_scale, TYPE)(const char *x, const double *factor, char *out, int64_t n, int one)         \
+    {                                                                                                              \
+        const vf all = FN(f_set)(factor[0]);                                                                       \
+        int64_t i = 0;                                                                                             \
+        for (; i + 8 <= n; i += 8)                                                                                 \
+            FN(to_##TYPE)(out + i * SIZE, FN(f_mul)(FN(x_##TYPE)(x + i * SIZE), one ? all : FN(f_ld)(factor + i))); \
+        if (i < n) {                                                                                               \
+            const int left = (int)(n - i);                                                                         \
+            vf last = FN(xn_##TYPE)(x + i * SIZE, left);                                                           \
+            FN(ton_##TYPE)(out + i * SIZE, FN(f_mul)(last, one ? all : FN(f_ldn)(factor + i, left)), left);        \
+        }                                                                                                          \
+    }
+SCALE(f16, 2)
+SCALE(bf16, 2)
+SCALE(f32, 4)
+SCALE(f64, 8)
+#undef SCALE
+
 /* The memory's own speed: what a plain read of the data takes. */
 static void FN(cpool_read)(const char *data, int64_t bytes)
 {
@@ -377,15 +397,16 @@ SAME(64)
         return i;                                                                                                  \
     }                                                                                                              \
     static int64_t FN(cpool_seek_##BITS)(const char *p, const char *values, int64_t n, uint64_t mask,              \
-                                         int32_t *found, int32_t tap)                                              \
+                                         uint64_t infinity, int32_t *found, int32_t tap)                           \
     {                                                                                                              \
-        const uint##BITS##_t m = (uint##BITS##_t)mask;                                                             \
+        const uint##BITS##_t m = (uint##BITS##_t)mask, most = (uint##BITS##_t)infinity;                            \
         int32_t left = 0;                                                                                          \
         for (int64_t i = 0; i < n; i++) {                                                                          \
             uint##BITS##_t x, v;                                                                                   \
             memcpy(&x, p + i * (BITS / 8), sizeof x);                                                              \
             memcpy(&v, values + i * (BITS / 8), sizeof v);                                                         \
-            int hit = (x == v) | (((x | v) & m) == 0);                                                             \
+            int nan = ((x & m) > most) & ((v & m) > most);                                                         \
+            int hit = ((x == v) & ((v & m) <= most)) | (((x | v) & m) == 0) | nan;                                 \
             found[i] = (found[i] < 0) & hit ? tap : found[i];                                                      \
             left += found[i] < 0;                                                                                  \
         }                                                                                                          \
@@ -443,6 +464,7 @@ const cpool_isa FN(cpool_table) = {
      }},
     {NULL, FN(cpool_find_8), FN(cpool_find_16), NULL, FN(cpool_find_32), NULL, NULL, NULL, FN(cpool_find_64)},
     {NULL, FN(cpool_seek_8), FN(cpool_seek_16), NULL, FN(cpool_seek_32), NULL, NULL, NULL, FN(cpool_seek_64)},
+    {FN3(cpool_scale, f16), FN3(cpool_scale, bf16), FN3(cpool_scale, f32), FN3(cpool_scale, f64)},
     FN(cpool_read),
 };
 #undef NONE8

@@ -40,37 +40,51 @@ static double load(const cpool_scatter *c, const char *p)
     }
 }
 
-/* n neighbouring gradients as doubles. */
+/* Neighbouring gradients as doubles, and sums as what they are stored as: one loop for each type, for the compiler. */
+#define EACH(CTYPE, SIZE, BODY)                                                                                    \
+    for (int64_t i = 0; i < n; i++) {                                                                              \
+        CTYPE x;                                                                                                   \
+        BODY;                                                                                                      \
+    }                                                                                                              \
+    break
+
 static void load_some(const cpool_scatter *c, const char *p, int64_t n, double *to)
 {
-    if (c->type == CPOOL_F32)
-        for (int64_t i = 0; i < n; i++) {
-            float x;
-            memcpy(&x, p + 4 * i, 4);
-            to[i] = x;
-        }
-    else
-        for (int64_t i = 0; i < n; i++)
-            to[i] = load(c, p + i * c->size);
+    switch (c->type) {
+    case CPOOL_F64:
+        EACH(double, 8, memcpy(&x, p + 8 * i, 8); to[i] = x);
+    case CPOOL_F32:
+        EACH(float, 4, memcpy(&x, p + 4 * i, 4); to[i] = x);
+    case CPOOL_F16:
+        EACH(uint16_t, 2, memcpy(&x, p + 2 * i, 2); to[i] = cpool_from_f16(x));
+    default:
+        EACH(uint16_t, 2, memcpy(&x, p + 2 * i, 2); to[i] = cpool_from_bf16(x));
+    }
 }
 
 static void store_some(const cpool_scatter *c, const double *from, int64_t n, char *p)
 {
-    for (int64_t i = 0; i < n; i++) {
-        float single = (float)from[i];
-        uint16_t half;
-        switch (c->type) {
-        case CPOOL_F64:
-            memcpy(p + 8 * i, from + i, 8);
-            break;
-        case CPOOL_F32:
-            memcpy(p + 4 * i, &single, 4);
-            break;
-        default:
-            half = c->type == CPOOL_F16 ? cpool_to_f16(single) : cpool_to_bf16(single);
-            memcpy(p + 2 * i, &half, 2);
-        }
+    switch (c->type) {
+    case CPOOL_F64:
+        EACH(double, 8, x = from[i]; memcpy(p + 8 * i, &x, 8));
+    case CPOOL_F32:
+        EACH(float, 4, x = (float)from[i]; memcpy(p + 4 * i, &x, 4));
+    case CPOOL_F16:
+        EACH(uint16_t, 2, x = cpool_to_f16((float)from[i]); memcpy(p + 2 * i, &x, 2));
+    default:
+        EACH(uint16_t, 2, x = cpool_to_bf16((float)from[i]); memcpy(p + 2 * i, &x, 2));
     }
+}
+#undef EACH
+
+int cpool_scatter_check(const cpool_scatter *c, const int64_t *indices, int64_t begin, int64_t end)
+{
+    const int64_t per_plane = c->outputs * c->inner;
+    const uint64_t last = (uint64_t)c->length - 1;
+    uint64_t bad = 0; /* its sign: an index or what is left above it was negative */
+    for (int64_t i = begin * per_plane; i < end * per_plane; i++)
+        bad |= (uint64_t)indices[i] | (last - (uint64_t)indices[i]);
+    return (int)(bad >> 63);
 }
 
 /* A sum of doubles that is not finite: what it is, or what it would be had nothing run over on the way. */
@@ -119,10 +133,18 @@ void cpool_scatter_run(const cpool_scatter *c, const char *grad, const int64_t *
             else
                 for (int64_t o = 0; o < count; o++)
                     load_some(c, g + (first + o) * c->inner * c->size, b, some + o * b);
+            if (b == 1 && !pairs) {
+                for (int64_t o = 0; o < count; o++) {
+                    int64_t at = index[(first + o) * c->inner] - segment;
+                    if ((uint64_t)at < (uint64_t)n)
+                        acc[at] += some[o];
+                }
+                continue;
+            }
             for (int64_t o = 0; o < count; o++)
                 for (int64_t ch = 0; ch < b; ch++) {
                     int64_t at = index[(first + o) * c->inner + ch] - segment;
-                    if (at < 0 || at >= n)
+                    if ((uint64_t)at >= (uint64_t)n)
                         continue;
                     at = at * b + ch;
                     if (pairs) {

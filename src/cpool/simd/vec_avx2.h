@@ -13,6 +13,7 @@ typedef __m256 FN(vh);
 
 static inline vf FN(f_zero)(void) { return (vf){_mm256_setzero_pd(), _mm256_setzero_pd()}; }
 static inline vf FN(f_add)(vf x, vf y) { return (vf){_mm256_add_pd(x.a, y.a), _mm256_add_pd(x.b, y.b)}; }
+static inline vf FN(f_mul)(vf x, vf y) { return (vf){_mm256_mul_pd(x.a, y.a), _mm256_mul_pd(x.b, y.b)}; }
 static inline vf FN(f_sub)(vf x, vf y) { return (vf){_mm256_sub_pd(x.a, y.a), _mm256_sub_pd(x.b, y.b)}; }
 static inline vf FN(f_ld)(const double *p) { return (vf){_mm256_loadu_pd(p), _mm256_loadu_pd(p + 4)}; }
 static inline vf FN(f_keep)(vf v, int n)

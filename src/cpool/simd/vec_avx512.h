@@ -16,6 +16,7 @@ static const uint8_t cpool_mask8[9] = {0, 1, 3, 7, 15, 31, 63, 127, 255};
 
 static inline vf FN(f_zero)(void) { return _mm512_setzero_pd(); }
 static inline vf FN(f_add)(vf a, vf b) { return _mm512_add_pd(a, b); }
+static inline vf FN(f_mul)(vf a, vf b) { return _mm512_mul_pd(a, b); }
 static inline vf FN(f_sub)(vf a, vf b) { return _mm512_sub_pd(a, b); }
 static inline vf FN(f_ld)(const double *p) { return _mm512_loadu_pd(p); }
 static inline vf FN(f_ldn)(const double *p, int n) { return _mm512_maskz_loadu_pd(MASK8(n), p); }

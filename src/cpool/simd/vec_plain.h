@@ -16,6 +16,7 @@ typedef struct { float v[8]; } FN(vh);
 
 static inline vf FN(f_zero)(void) { vf r; EACH r.v[k] = 0.0; return r; }
 static inline vf FN(f_add)(vf a, vf b) { EACH a.v[k] += b.v[k]; return a; }
+static inline vf FN(f_mul)(vf a, vf b) { EACH a.v[k] *= b.v[k]; return a; }
 static inline vf FN(f_sub)(vf a, vf b) { EACH a.v[k] -= b.v[k]; return a; }
 static inline vf FN(f_ld)(const double *p) { vf r; EACH r.v[k] = p[k]; return r; }
 static inline vf FN(f_ldn)(const double *p, int n) { vf r; EACH r.v[k] = k < n ? p[k] : 0.0; return r; }

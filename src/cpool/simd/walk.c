@@ -207,7 +207,7 @@ static void add_line(const cpool_call *c, scratch_map *s, cpool_job *job, int64_
                 filled = 0;
             }
         }
-    if (filled) {
+    if (filled || !tile.add) { /* without a row, nothing is what the line holds */
         tile.rows = filled;
         c->kernels->lines[c->type](&tile, 1, 0);
     }
@@ -392,15 +392,11 @@ static void locate_pixels(const cpool_call *c, const char *line, char *to, int64
         s->found[i] = -1;
     for (int64_t r = 0; r < count && left; r++)
         for (int64_t t = 0; t < width && left; t++)
-            left = c->isa->seek[c->size](line + rows[r] + t * step, to, n, all, s->found, (int32_t)(r * width + t));
+            left = c->isa->seek[c->size](line + rows[r] + t * step, to, n, all, infinity, s->found,
+                                         (int32_t)(r * width + t));
     for (int64_t i = 0; i < n; i++) {
-        char *result = to + i * c->size;
-        if (s->found[i] < 0) { /* NaN equals nothing */
-            locate_one(c, line - c->inner.start[j] * c->inner.x_stride + i * c->size, result, indices + i, at, j, rows, count);
-            continue;
-        }
         int64_t r = s->found[i] / width, t = s->found[i] % width;
-        put_bits(result, bits_of(line + rows[r] + t * step + i * c->size, c->size, 0), c->size);
+        put_bits(to + i * c->size, bits_of(line + rows[r] + t * step + i * c->size, c->size, 0), c->size);
         indices[i] = place_of(c, at, j, r, t);
     }
 }
@@ -955,4 +951,15 @@ void cpool_run(const cpool_call *c, const char *x, char *out, int64_t *indices, 
     }
     if (indices || s.odd)
         locate(c, x, out, indices, begin, end, &s);
+}
+
+/* ---- channels by their factors --------------------------------------------------------------- */
+
+void cpool_scale_run(const cpool_scaling *c, const char *x, char *out, int64_t begin, int64_t end)
+{
+    const int64_t n = c->last ? c->channels : c->inner;
+    for (int64_t unit = begin; unit < end; unit++) {
+        const double *factor = c->factor + (c->last ? unit / c->inner * c->channels : unit);
+        c->isa->scale[c->type](x + unit * n * c->size, factor, out + unit * n * c->size, n, !c->last);
+    }
 }

@@ -1,0 +1,263 @@
+"""Squeeze and excite: a global average, two small products, and the input scaled by what comes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import arrays, cpu, functional
+from .errors import bad_kind, bad_value
+
+Array = NDArray[Any]
+Function = Callable[[Array], Array]
+
+ALONE = 2**18  # multiplications up to which BLAS starts no threads of its own
+
+# ---- activations and gates ---------------------------------------------------------------------
+
+
+def _identity(x: Array) -> Array:
+    return x
+
+
+def _relu(x: Array) -> Array:
+    return np.maximum(x, 0)
+
+
+def _relu6(x: Array) -> Array:
+    return np.clip(x, 0, 6)
+
+
+def _sigmoid(x: Array) -> Array:
+    return 1 / (1 + np.exp(-x))  # exp may overflow to infinity, which gives the right zero
+
+
+def _hardsigmoid(x: Array) -> Array:
+    return _relu6(x + 3) / 6
+
+
+def _silu(x: Array) -> Array:
+    return x * _sigmoid(x)
+
+
+def _hardswish(x: Array) -> Array:
+    return x * _hardsigmoid(x)
+
+
+ACTIVATIONS: dict[str, Function] = {
+    "silu": _silu,
+    "swish": _silu,
+    "relu": _relu,
+    "relu6": _relu6,
+    "hardswish": _hardswish,
+    "tanh": np.tanh,
+    "identity": _identity,
+}
+GATES: dict[str, Function] = {"sigmoid": _sigmoid, "hardsigmoid": _hardsigmoid}
+
+
+def function_of(argument: str, name: Any, table: dict[str, Function]) -> Function:
+    """The function of this name."""
+    wanted = f"one of {', '.join(table)} is needed"
+    if not isinstance(name, str):
+        bad_kind(argument, name, wanted)
+    if name not in table:
+        bad_value(argument, name, wanted)
+    return table[name]
+
+
+# ---- weights -----------------------------------------------------------------------------------
+
+
+class Weights(NamedTuple):
+    """The two layers: matrices (R, C) and (C, R), and their biases."""
+
+    w1: Array
+    b1: Array
+    w2: Array
+    b2: Array
+
+    def astype(self, dtype: np.dtype[Any]) -> Weights:
+        """The same in another type; what has it already is not copied."""
+        return Weights(*(w.astype(dtype, copy=False) for w in self))
+
+
+def weights_of(w1: Any, b1: Any, w2: Any, b2: Any) -> Weights:
+    """The weights as matrices, checked against each other: those of 1x1 convolutions lose their axes of length 1."""
+    first = _matrix("w1", w1, "(R, C)")
+    reduced, channels = first.shape
+    second = _matrix("w2", w2, "(C, R)")
+    if second.shape != (channels, reduced):
+        bad_value("w2", second.shape, f"w1 has shape {first.shape}: shape {(channels, reduced)} is needed")
+    return Weights(first, _bias("b1", b1, reduced), second, _bias("b2", b2, channels))
+
+
+def _real(argument: str, value: Any) -> Array:
+    array, _ = arrays.admit(argument, value)
+    if arrays.family(array.dtype) not in ("float", "integer"):
+        bad_kind(argument, array.dtype, "weights are real numbers")
+    return array
+
+
+def _matrix(argument: str, value: Any, letters: str) -> Array:
+    array = _real(argument, value)
+    if array.ndim < 2 or any(n != 1 for n in array.shape[2:]):
+        bad_value(
+            argument,
+            array.shape,
+            f"a matrix {letters} is needed, or the weights {letters[:-1]}, 1, 1) of a 1x1 convolution",
+        )
+    return array.reshape(array.shape[:2])
+
+
+def _bias(argument: str, value: Any, length: int) -> Array:
+    if value is None:
+        return np.zeros(length, np.float32)
+    array = _real(argument, value)
+    if array.shape != (length,):
+        bad_value(argument, array.shape, f"shape {(length,)} is needed, or None for no bias")
+    return array
+
+
+# ---- the parts -----------------------------------------------------------------------------------
+
+
+def _product(x: Array, w: Array, bias: Array) -> Array:
+    """x @ w.T + bias, in pieces so small that BLAS starts no threads.
+
+    They would wait for the processors on which those of OpenMP still look for work: 60 us became 40 ms.
+    """
+    result = np.empty((len(x), len(w)), x.dtype)
+    terms = w.shape[1]
+    if 1 in result.shape:  # a vector, for which BLAS starts threads much earlier
+        np.vecdot(x[:, None], w, out=result)
+    elif x.size * len(w) <= ALONE:
+        np.matmul(x, w.T, out=result)
+    else:
+        columns = max(ALONE // (min(len(x), 32) * terms), 8)
+        for rows in _pieces(len(x), max(ALONE // (min(columns, len(w)) * terms), 3)):
+            for some in _pieces(len(w), columns):
+                np.matmul(x[rows], w[some].T, out=result[rows, some])
+    result += bias
+    return result
+
+
+def _pieces(n: int, most: int) -> list[slice]:
+    """Slices of n, none longer than `most` (3 or more) and none of one where there is more."""
+    count = -(-n // most)
+    return [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
+
+
+def _scale(x: Array, g: Array, result: Array, batch: int) -> None:
+    """result = x * g, g being broadcast over the spatial axes, which are last."""
+    if not x.size:
+        return
+    turned = (*range(batch), *range(batch + 1, x.ndim), batch)  # as it lies with channels last
+    factor = g.reshape(-1, x.shape[batch])
+    if x.dtype.isnative and x.flags.c_contiguous and result.flags.c_contiguous:
+        cpu.scale(x, factor, result, last=False)
+    elif x.dtype.isnative and x.transpose(turned).flags.c_contiguous and result.transpose(turned).flags.c_contiguous:
+        cpu.scale(x, factor, result, last=True)
+    else:  # any strides, any byte order
+        np.multiply(x, g, out=result, dtype=g.dtype, casting="unsafe")
+
+
+def _layout(shape: tuple[int, ...], data_format: Any) -> tuple[int, tuple[int, ...]]:
+    """How many axes are batch (none or one), and all axes as batch, channels, spatial ones."""
+    last = functional._is_last(data_format, None)
+    ndim = len(shape)
+    if data_format.isupper():
+        batch = ndim - len(data_format.replace("N", ""))
+        if batch not in (0, 1) or (batch and "N" not in data_format):
+            bad_value("x", shape, f"{data_format} has {len(data_format)} axes, or one less without a batch")
+    else:
+        batch = 1
+        if not 3 <= ndim <= 5:
+            wanted = "a batch, channels and one to three more axes are needed; without a batch, say so with letters"
+            bad_value("x", shape, f'{wanted}, as data_format="CHW"')
+    channel = ndim - 1 if last else batch
+    return batch, (*range(batch), channel, *(a for a in range(batch, ndim) if a != channel))
+
+
+# ---- the whole -----------------------------------------------------------------------------------
+
+
+def squeeze_excite(
+    x: Any,
+    w1: Any,
+    b1: Any,
+    w2: Any,
+    b2: Any,
+    *,
+    activation: str = "silu",
+    gate: str = "sigmoid",
+    data_format: str = "channels_first",
+    out: Any = None,
+) -> Any:
+    """Scale each channel of x by gate(activation(s @ w1.T + b1) @ w2.T + b2), s being the channels' averages.
+
+    `w1` is a matrix (R, C) or the weights (R, C, 1, 1) of a 1x1 convolution, `w2` (C, R) likewise; the
+    biases (R,) and (C,) may be None. All is calculated in float32 (float64 in float64) and rounded to the
+    type of x at the end. x itself is only written with `out=x`.
+
+    >>> import numpy as np, cpool
+    >>> x = np.ones((1, 8, 5, 7), np.float32)
+    >>> w1, w2 = np.zeros((2, 8)), np.zeros((8, 2))
+    >>> float(cpool.squeeze_excite(x, w1, None, w2, None)[0, 0, 0, 0])
+    0.5
+    """
+    weights = weights_of(w1, b1, w2, b2)
+    functions = function_of("activation", activation, ACTIVATIONS), function_of("gate", gate, GATES)
+    return excite(x, weights.astype, *functions, data_format, out)
+
+
+def excite(
+    x: Any,
+    weights_as: Callable[[np.dtype[Any]], Weights],
+    activation: Function,
+    gate: Function,
+    data_format: Any,
+    out: Any,
+) -> Any:
+    """`squeeze_excite`, when all that does not depend on x is checked; `weights_as(dtype)` gives the weights."""
+    array, wrap = arrays.admit("x", x)
+    if arrays.family(array.dtype) != "float":
+        bad_kind("x", array.dtype, "float16, bfloat16, float32 or float64 is needed")
+    batch, order = _layout(array.shape, data_format)
+    wide = np.dtype(np.float64 if array.itemsize == 8 else np.float32)
+    w1, b1, w2, b2 = weights_as(wide)
+    lined = array.transpose(order)
+    kept = lined.shape[: batch + 1]
+    if kept[-1] != len(w2):
+        bad_value("x", array.shape, f"w1 and w2 are for {len(w2)} channels, which lie on axis {order[batch]}")
+    target, result = _target(array, out)
+    s = functional.global_avg_pool(array, data_format=data_format, dtype=wide)
+    with np.errstate(all="ignore"):  # NaN and infinities pass in silence, as they do in a pooling
+        h = activation(_product(np.atleast_2d(s.reshape(kept)), w1, b1))
+        g = gate(_product(h, w2, b2))
+        _scale(lined, g.reshape(kept + (1,) * (array.ndim - len(kept))), result.transpose(order), len(kept) - 1)
+    if target is None:
+        return result if wrap is None else wrap(result)
+    if result is not target:
+        target[...] = result
+    return out
+
+
+def _is_same(a: Array, b: Array) -> bool:
+    """Whether each element of a is where that of b is; shapes are equal."""
+    return a.strides == b.strides and a.dtype == b.dtype and a.ctypes.data == b.ctypes.data
+
+
+def _target(x: Array, out: Any) -> tuple[Array | None, Array]:
+    """`out` as an array, and the array to write to: another one if writing could change what is still to be read."""
+    target = None if out is None else arrays.admit_out(out)
+    if target is not None:
+        arrays.check_out(target, x.shape)
+        if arrays.native(target.dtype) != arrays.native(x.dtype):
+            bad_value("out", target.dtype, f"the result has dtype {arrays.native(x.dtype)}")
+        if not np.may_share_memory(x, target) or _is_same(x, target):
+            return target, target
+    return target, np.empty_like(x, dtype=arrays.native(x.dtype), subok=False)
