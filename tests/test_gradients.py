@@ -99,7 +99,7 @@ def test_maxima_of_every_type_in_every_layout(dtype, engine):
 
 @pytest.mark.parametrize("layout", ["channels_last", "contiguous"])
 @pytest.mark.parametrize("dtype", [*FLOATS, "complex64"])
-def test_every_number_of_channels(dtype, layout, engine):
+def test_every_number_of_channels(dtype, layout, simd):
     for channels in CHANNELS:
         for size in ((2, 3), (4, 2)):
             average(dtype, "adaptive_avg_pool2d", (2, channels, 3, 5), size, layout)
@@ -136,7 +136,7 @@ def test_windows_longer_than_a_block(dtype, case, engine):
 
 @pytest.mark.parametrize("case", STRIDED)
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "complex64"])
-def test_every_strided_option(dtype, case, engine):
+def test_every_strided_option(dtype, case, simd):
     size, options = STRIDED[case]
     plain = {k: v for k, v in options.items() if k not in FOR_AVERAGES}
     for shape in ((2, 3, 7, 11), (1, 5, 8, 12), (3, 9, 18)):
@@ -148,7 +148,7 @@ def test_every_strided_option(dtype, case, engine):
 
 @pytest.mark.parametrize("case", LARGE)
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
-def test_large_kernels_with_small_strides(dtype, case, engine):
+def test_large_kernels_with_small_strides(dtype, case, simd):
     """An element gets a share of hundreds of windows."""
     shape, size, options = LARGE[case]
     name = f"avg_pool{len(shape) - 2}d" if options is not None else "adaptive_avg_pool2d"
@@ -171,7 +171,7 @@ def test_every_operation_and_rank(case, engine):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "complex64"])
-def test_the_other_byte_order(dtype, engine):
+def test_the_other_byte_order(dtype, simd):
     for shape, size in PLANES:
         grad = sample(dtype, result_shape("adaptive_avg_pool2d", shape, size), wide=True)
         grad = grad.astype(swapped(grad.dtype))
@@ -184,7 +184,7 @@ def test_the_other_byte_order(dtype, engine):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
-def test_zero_strides(dtype, engine):
+def test_zero_strides(dtype, simd):
     """What the gradient of a sum is: one number for all."""
     for axis, (shape, size) in itertools.product((0, 1, 2, 3, None), PLANES):
         wanted = result_shape("adaptive_avg_pool2d", shape, size)
@@ -198,7 +198,7 @@ def test_zero_strides(dtype, engine):
 
 
 @pytest.mark.parametrize("kind", INTEGERS)
-def test_indices_of_every_integer_type(kind, engine):
+def test_indices_of_every_integer_type(kind, simd):
     grad = sample("float32", (2, 17, 5, 3), wide=True)
     indices = np.random.default_rng(3).integers(0, 7 * 11, grad.shape).astype(kind)
     for layout in ("contiguous", "channels_last", "reversed", "unaligned"):
@@ -216,7 +216,7 @@ def test_axes_may_be_named_in_any_order(simd):
         maximum("float32", "adaptive_max_pool", (3, 2, 7, 11), tuple(sizes[a] for a in axes), axes=axes)
 
 
-def test_empty_gradients(engine):
+def test_empty_gradients(simd):
     for shape, wanted in (
         ((0, 3, 5, 7), (0, 3, 3, 4)),
         ((2, 0, 5, 7), (2, 0, 3, 4)),
@@ -234,7 +234,7 @@ def test_empty_gradients(engine):
                 assert not result.any()
 
 
-def test_elements_that_no_window_holds_get_nothing(engine):
+def test_elements_that_no_window_holds_get_nothing(simd):
     grad = np.full((1, 2, 3, 5), -5, np.float32)
     for layout in ORDERS:
         result = cpool.avg_pool2d_backward(place(grad, layout), (1, 2, 11, 17), 1, 4)
@@ -356,7 +356,7 @@ PLACES = [((1, 1, 67), (1, 33)), ((1, 3, 37), (2, 19)), ((33, 3, 2), (1, 1)), ((
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf], ids=str)
 @pytest.mark.parametrize("dtype", [*FLOATS, "complex64", "complex128"])
-def test_nan_and_infinity_in_every_lane_and_tail(dtype, value, engine):
+def test_nan_and_infinity_in_every_lane_and_tail(dtype, value, simd):
     """Image i has it at place i: it comes out where its window lies, and nowhere else."""
     for ((channels, *plane), size), layout in itertools.product(PLACES, (*ORDERS, "swapped_axes")):
         n = channels * size[0] * size[1]
@@ -370,7 +370,7 @@ def test_nan_and_infinity_in_every_lane_and_tail(dtype, value, engine):
 
 
 @pytest.mark.parametrize("dtype", [*FLOATS, "complex64"])
-def test_infinities_meet(dtype, engine):
+def test_infinities_meet(dtype, simd):
     grad = sample(dtype, (1, 3, 7, 40))
     grad[0, 0, 2, 3], grad[0, 0, 2, 4] = np.inf, -np.inf
     grad[0, 1, :, 20], grad[0, 2, 6, 39] = -np.inf, np.nan
@@ -444,7 +444,7 @@ def test_maxima_by_finite_differences(operation, shape, size, options, simd):
         assert grad[at] == (up - down) / 0.5
 
 
-def test_windows_that_share_their_maximum(engine):
+def test_windows_that_share_their_maximum(simd):
     """Repeated indices add up, whatever lies between them."""
     x = np.zeros((2, 3, 9, 11), np.float32)
     x[:, :, 4, 5] = 1
@@ -562,7 +562,7 @@ def test_any_spelling_of_a_maximum(dtype, simd):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_any_mode_of_the_caller(dtype, mode, engine, native):
+def test_any_mode_of_the_caller(dtype, mode, simd, native):
     if not native.native_has_mode():
         pytest.skip("the mode of this processor can't be set here")
     usual = native.native_mode() & CONTROL
@@ -589,7 +589,7 @@ def test_any_mode_of_the_caller(dtype, mode, engine, native):
             assert_same_bits(result, expected, mode)
 
 
-def test_subnormals_are_not_flushed(engine, native):
+def test_subnormals_are_not_flushed(simd, native):
     """The test above would pass if both runs flushed."""
     if not native.native_has_mode():
         pytest.skip("the mode of this processor can't be set here")
@@ -789,7 +789,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_hostile_indices(kind, engine):
+def test_hostile_indices(kind, simd):
     """One bad index among good ones: an error that names it, and not one element is written."""
     for value, layout in itertools.product(HOSTILE[kind], (*ORDERS, "reversed")):
         for at in ((0, 0, 0, 0), (1, 16, 4, 2), (1, 3, 2, 1), (0, 16, 4, 2)):

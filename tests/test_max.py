@@ -67,7 +67,7 @@ def test_every_type_in_every_layout(dtype, engine):
 
 @pytest.mark.parametrize("layout", ["channels_last", "contiguous", "channels_last_cropped"])
 @pytest.mark.parametrize("dtype", TYPES)
-def test_every_number_of_channels(dtype, layout, engine):
+def test_every_number_of_channels(dtype, layout, simd):
     for i, (channels, size) in enumerate(itertools.product(CHANNELS, ((2, 3), 1, (3, 2)))):
         x = one_of(dtype, (2, channels, 3, 5), i)
         check_max("adaptive_max_pool2d", place(x, layout), size)
@@ -98,7 +98,7 @@ def test_windows_longer_than_a_block(dtype, case, engine):
 
 @pytest.mark.parametrize("case", [c for c in STRIDED if "divisor_override" not in STRIDED[c][1]])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "uint8", "int64", "bool"])
-def test_every_strided_option(dtype, case, engine):
+def test_every_strided_option(dtype, case, simd):
     size, options = STRIDED[case]
     options = {k: v for k, v in options.items() if k not in FOR_AVERAGES}
     for i, (shape, layout) in enumerate(
@@ -128,7 +128,7 @@ LARGE = {
 
 @pytest.mark.parametrize("case", LARGE)
 @pytest.mark.parametrize("dtype", [*FLOATS, "uint8", "int16", "uint64"])
-def test_large_kernels_with_small_strides(dtype, case, engine):
+def test_large_kernels_with_small_strides(dtype, case, simd):
     shape, size, options = LARGE[case]
     name = f"max_pool{len(shape) - 2}d" if options is not None else "adaptive_max_pool2d"
     for x, layout in itertools.product(contents(dtype, shape), ("contiguous", "channels_last", "reversed")):
@@ -145,7 +145,7 @@ def test_every_operation_and_rank(case, engine):
 
 
 @pytest.mark.parametrize("dtype", [d for d in TYPES if dtype_of(d).itemsize > 1 and d != "bfloat16"])
-def test_the_other_byte_order(dtype, engine):
+def test_the_other_byte_order(dtype, simd):
     for shape, size in PLANES:
         for x in contents(dtype, shape):
             x = x.astype(swapped(x.dtype))
@@ -155,7 +155,7 @@ def test_the_other_byte_order(dtype, engine):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "int16"])
-def test_zero_strides(dtype, engine):
+def test_zero_strides(dtype, simd):
     for axis, (shape, size) in itertools.product(range(4), PLANES):
         narrow = [1 if a == axis else n for a, n in enumerate(shape)]
         for x in contents(dtype, tuple(narrow)):
@@ -166,7 +166,7 @@ def test_zero_strides(dtype, engine):
 
 @pytest.mark.parametrize("order", ["first", "last"])
 @pytest.mark.parametrize("shape", [(0, 3, 5, 7), (2, 0, 5, 7), (0, 0, 5, 7)], ids=str)
-def test_empty_kept_axes(shape, order, engine):
+def test_empty_kept_axes(shape, order, simd):
     for dtype in (np.float32, np.uint8):
         x = np.empty(shape, dtype)
         last = order == "last"
@@ -181,7 +181,7 @@ def test_empty_kept_axes(shape, order, engine):
         assert {r.shape for r in cpool.global_max_pool(x, keepdims=False, **options)} == {shape[:2]}
 
 
-def test_empty_sizes(engine):
+def test_empty_sizes(simd):
     x = sample("float32", (2, 3, 5, 7))
     for size, shape in ((0, (0, 0)), ((3, 0), (3, 0)), ((0, 3), (0, 3)), ((0, None), (0, 7))):
         values, indices = cpool.adaptive_max_pool2d(x, size, return_indices=True)
@@ -194,7 +194,7 @@ def test_empty_sizes(engine):
 
 @pytest.mark.parametrize("value", [np.nan, -np.nan, np.inf, 3.0], ids=["nan", "-nan", "inf", "3"])
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_what_wins_in_every_lane_and_tail(dtype, value, engine):
+def test_what_wins_in_every_lane_and_tail(dtype, value, simd):
     """Image i has the winner at place i, and another one, where there is room, 7 places on."""
     for ((channels, height, width), size), layout in itertools.product(
         TAILS, ("contiguous", "channels_last", "sparse", "swapped_axes")
@@ -209,7 +209,7 @@ def test_what_wins_in_every_lane_and_tail(dtype, value, engine):
 
 
 @pytest.mark.parametrize("dtype", [*INTEGERS, "bool"])
-def test_the_top_of_the_range_in_every_lane_and_tail(dtype, engine):
+def test_the_top_of_the_range_in_every_lane_and_tail(dtype, simd):
     for ((channels, height, width), size), layout in itertools.product(TAILS, ("contiguous", "channels_last")):
         n = channels * height * width
         lowest, top = (False, True) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
@@ -222,7 +222,7 @@ def test_the_top_of_the_range_in_every_lane_and_tail(dtype, engine):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_the_first_nan_gives_the_index(dtype, engine):
+def test_the_first_nan_gives_the_index(dtype, simd):
     nan = np.nan
     x = np.array([[1, nan, 9, nan, np.inf, 2, -np.inf, nan, -np.inf, 4, 5]], dtype_of(dtype))
     values, indices = cpool.max_pool1d(x, 3, 2, return_indices=True)
@@ -232,7 +232,7 @@ def test_the_first_nan_gives_the_index(dtype, engine):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_zeros_of_either_sign_in_every_order(dtype, engine):
+def test_zeros_of_either_sign_in_every_order(dtype, simd):
     """-0.0 and +0.0 are equal: the first is the maximum, and its sign stays, with indices and without."""
     for width in (2, 3, 7):
         signs = np.array(list(itertools.product([0.0, -0.0], repeat=width)))
@@ -258,7 +258,7 @@ def test_zeros_of_either_sign_in_every_order(dtype, engine):
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-def test_windows_of_one_value(dtype, engine):
+def test_windows_of_one_value(dtype, simd):
     """All of a window may be equal, NaN or -inf: the first element inside the axis is the maximum."""
     if dtype == "bool":
         values = [False, True]
@@ -277,7 +277,7 @@ def test_windows_of_one_value(dtype, engine):
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-def test_padding_never_wins(dtype, engine):
+def test_padding_never_wins(dtype, simd):
     """Windows that lie mostly in the padding hold nothing but the lowest value there is."""
     lowest = contents(dtype, (1, 3, 7, 9))[2]
     for kernel, options in (
@@ -295,7 +295,7 @@ def test_padding_never_wins(dtype, engine):
 
 
 @pytest.mark.parametrize("dtype", ["uint64", "int64", "uint32", "int32"])
-def test_integers_that_no_float_holds(dtype, engine):
+def test_integers_that_no_float_holds(dtype, simd):
     """2**63 + 1 and its like: one apart, and equal as float64 or as signed numbers."""
     info = np.iinfo(dtype)
     top, half = int(info.max), int(info.max) // 2
@@ -321,7 +321,7 @@ def at_indices(x: np.ndarray, indices: np.ndarray, axes: tuple[int, ...]) -> np.
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "uint8", "int64"])
-def test_indices_find_the_values(dtype, engine):
+def test_indices_find_the_values(dtype, simd):
     for x in contents(dtype, (3, 4, 7, 9)):
         for operation, size, options, axes in (
             ("adaptive_max_pool2d", (3, 5), {}, (2, 3)),
@@ -427,7 +427,7 @@ def test_any_company(dtype, simd):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_any_mode_of_the_caller(dtype, mode, engine, native):
+def test_any_mode_of_the_caller(dtype, mode, simd, native):
     """A mode that takes subnormal numbers for zeros must not make ties of them."""
     if not native.native_has_mode():
         pytest.skip("the mode of this processor can't be set here")
@@ -450,7 +450,7 @@ def test_any_mode_of_the_caller(dtype, mode, engine, native):
             assert_same_bits(a, b, mode)
 
 
-def test_subnormals_are_not_flushed(engine, native):
+def test_subnormals_are_not_flushed(simd, native):
     """The test above would pass if both runs flushed."""
     if not native.native_has_mode():
         pytest.skip("the mode of this processor can't be set here")
