@@ -157,9 +157,10 @@ def _scale(x: Array, g: Array, result: Array, batch: int) -> None:
         return
     turned = (*range(batch), *range(batch + 1, x.ndim), batch)  # as it lies with channels last
     factor = g.reshape(-1, x.shape[batch])
-    if x.dtype.isnative and x.flags.c_contiguous and result.flags.c_contiguous:
+    native = x.dtype.isnative and result.dtype.isnative
+    if native and x.flags.c_contiguous and result.flags.c_contiguous:
         cpu.scale(x, factor, result, last=False)
-    elif x.dtype.isnative and x.transpose(turned).flags.c_contiguous and result.transpose(turned).flags.c_contiguous:
+    elif native and x.transpose(turned).flags.c_contiguous and result.transpose(turned).flags.c_contiguous:
         cpu.scale(x, factor, result, last=True)
     else:  # any strides, any byte order
         np.multiply(x, g, out=result, dtype=g.dtype, casting="unsafe")

@@ -353,7 +353,7 @@ def adaptive_avg_pool_backward(
 
     >>> import numpy as np, cpool
     >>> cpool.adaptive_avg_pool_backward(np.ones(3), (5,))
-    array([0.5, 1. , 0.5, 1. , 0.5])
+    array([0.5       , 0.83333333, 0.33333333, 0.83333333, 0.5       ])
     """
     return _avg(functional._ADAPTIVE_AVG[0], (axes,), grad, input_shape, out, backend)
 
