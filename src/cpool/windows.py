@@ -255,7 +255,7 @@ def transposed(table: Windows) -> Windows:
 
     >>> back = transposed(windows(5, 3))
     >>> back.starts.tolist(), back.sizes.tolist()
-    ([0, 0, 1, 2, 2], [1, 2, 1, 2, 1])
+    ([0, 0, 1, 1, 2], [1, 2, 1, 2, 1])
     """
     m, d = table.count, table.step
     first = np.zeros(table.length, np.int64)
