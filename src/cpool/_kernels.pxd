@@ -106,7 +106,7 @@ cdef struct Team:
     int64_t partial
     int64_t next, arrived
     char *memory
-    double cost               # nanoseconds of the work on one thread
+    int64_t cost              # nanoseconds of the work on one thread
     int cpu                   # where the thread runs that started the region
 
 
@@ -122,15 +122,14 @@ cdef class Call:
     cdef int64_t out_dims[66]
     cdef int64_t out_strides[66]
     cdef readonly int64_t scratch
-    cdef readonly double cost  # nanoseconds on one thread: estimated, then measured
+    cdef readonly int64_t cost  # nanoseconds on one thread: estimated, then measured
     cdef bint measured
 
     cdef bint fits(self, cnp.ndarray out) noexcept
     cdef int start(self, cnp.ndarray x, cnp.ndarray out, threads) except -1
     cdef int execute(self, const char *x, char *out, int64_t *indices, int threads) except -1
-    cdef int execute_in_mode(self, const char *x, char *out, int64_t *indices, int threads) except -1
     cdef int execute_blocks(self, Team *team, int size) except -1
     cdef void total(self, Team *team, int64_t unit, int64_t blocks, bint first, bint last, int64_t at) noexcept nogil
-    cdef void learn(self, double took) noexcept
+    cdef void learn(self, int64_t took) noexcept
     cdef set_tiles(self, list tiles)
     cdef object empty(self)

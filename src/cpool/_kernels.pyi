@@ -14,7 +14,7 @@ class Call:
     path: str
     out_shape: tuple[int, ...]
     scratch: int
-    cost: float
+    cost: int
     units: int
     isa: str
     gathers: bool

@@ -53,14 +53,14 @@ cdef extern from "numpy/arrayobject.h":
 
 cpool_watch_fork()
 
-# Measured costs in nanoseconds; see docs/performance.md.
-cdef double TEAM_WARM = 2500     # work that two warm threads finish as fast as one
-cdef double TEAM_COLD = 150_000  # the same when the other thread sleeps
+# Measured costs in nanoseconds; see docs/performance.md. Integers: no decision leaves the caller a floating-point flag.
+cdef int64_t TEAM_WARM = 2500    # work that two warm threads finish as fast as one
+cdef int64_t TEAM_COLD = 150_000 # the same when the other thread sleeps
 cdef int64_t WARM = 2_000_000    # a worker spins this long after its last work
 cdef int64_t STALL = 1_500_000   # a region that takes so long, and thrice its work, waited for a processor
 cdef int64_t TRUCE = 50_000_000  # for so long, work below that is not split
-cdef double SLICE = 50e6         # work between two looks at Ctrl-C
-cdef double RELEASE = 5000       # work below which the GIL is kept
+cdef int64_t SLICE = 50_000_000  # work between two looks at Ctrl-C
+cdef int64_t RELEASE = 5000      # work below which the GIL is kept
 
 cdef int64_t last_team = 0       # when a team of threads last ended
 cdef int64_t last_call = 0       # when a call last stayed alone though a team would have paid
@@ -215,7 +215,7 @@ cdef void work_alone(Team *team) noexcept nogil:
 
 cdef int run_all(Team *team, int64_t units, int threads) except -1:
     """All units, in slices: between two of them Ctrl-C is looked for."""
-    cdef int64_t slices = min(units, <int64_t> (team.cost / (SLICE * threads)) + 1)
+    cdef int64_t slices = min(units, team.cost // (SLICE * threads) + 1)
     cdef int64_t per_slice = (units + slices - 1) // slices, i = 0
     team.memory = <char *> cpool_scratch_take(team.scratch * threads)
     if team.memory == NULL:
@@ -224,7 +224,7 @@ cdef int run_all(Team *team, int64_t units, int threads) except -1:
         while i < units:
             team.begin, team.end = i, min(i + per_slice, units)
             # pieces of at least two microseconds, eight per thread if there are enough
-            team.chunk = max((team.end - team.begin) // (8 * threads), <int64_t> (2000 * units / team.cost), 1)
+            team.chunk = max((team.end - team.begin) // (8 * threads), 2000 * units // team.cost, 1)
             if force_team:
                 team.chunk = 1
             with nogil:
@@ -237,7 +237,7 @@ cdef int run_all(Team *team, int64_t units, int threads) except -1:
     return 0
 
 
-cdef int team_size(double cost, int threads) noexcept nogil:
+cdef int team_size(int64_t cost, int threads) noexcept nogil:
     """How many threads are worth it for `cost` nanoseconds of work."""
     global last_call, lonely
     cdef int64_t now, since
@@ -258,7 +258,7 @@ cdef int team_size(double cost, int threads) noexcept nogil:
         if lonely * cost < 2 * TEAM_COLD:
             return 1
         lonely = 0
-    return <int> min(<double> threads, max(2.0, cost / 1000.0))
+    return <int> min(<int64_t> threads, max(<int64_t> 2, cost // 1000))
 
 
 cdef class Call:
@@ -354,7 +354,7 @@ cdef class Call:
         """How many threads the next warm call would use, of at most `limit`."""
         if limit <= 1 or cpool_forked() or (self.cost < TEAM_WARM and not force_team):
             return 1
-        return int(min(limit, max(2.0, self.cost / 1000.0)))
+        return min(limit, max(2, self.cost // 1000))
 
     cdef object empty(self):
         """A new array for the result."""
@@ -402,14 +402,6 @@ cdef class Call:
         return 0
 
     cdef int execute(self, const char *x, char *out, int64_t *indices, int threads) except -1:
-        cdef cpool_mode mode = cpool_mode_enter()  # also so that no flag of the caller changes
-        try:
-            self.execute_in_mode(x, out, indices, threads)
-        finally:
-            cpool_mode_leave(mode)
-        return 0
-
-    cdef int execute_in_mode(self, const char *x, char *out, int64_t *indices, int threads) except -1:
         cdef Team team
         cdef int size = team_size(self.cost, threads)
         cdef int64_t begun
@@ -433,15 +425,15 @@ cdef class Call:
         begun = cpool_now()
         run_all(&team, self.c.units, size)
         if size == 1:
-            self.learn(<double> (cpool_now() - begun))
+            self.learn(cpool_now() - begun)
         return 0
 
-    cdef void learn(self, double took) noexcept:
+    cdef void learn(self, int64_t took) noexcept:
         """Replace the estimate by what a serial run took; the smallest seen is the least disturbed."""
         if self.measured:
-            self.cost = max(min(self.cost, took), 100.0)
+            self.cost = max(min(self.cost, took), 100)
         else:  # the first run also pays for what is not yet in memory or cache
-            self.cost = max(min(4 * self.cost, took), 100.0)
+            self.cost = max(min(4 * self.cost, took), 100)
             self.measured = True
 
     cdef int execute_blocks(self, Team *team, int size) except -1:
@@ -532,7 +524,6 @@ def scatter(cnp.ndarray grad not None, cnp.ndarray indices not None, cnp.ndarray
     cdef Team team
     cdef int64_t units
     cdef int bad
-    cdef cpool_mode mode
     memset(&c, 0, sizeof(c))
     c.type, c.size = spec["type"], spec["size"]
     c.outer, c.outputs, c.length, c.inner = spec["outer"], spec["outputs"], spec["length"], spec["inner"]
@@ -544,18 +535,14 @@ def scatter(cnp.ndarray grad not None, cnp.ndarray indices not None, cnp.ndarray
         return False
     units = cpool_scatter_units(&c)
     if units:
-        mode = cpool_mode_enter()
         team.run = run_scatter
         team.gradients = &c
         team.x = <const char *> cnp.PyArray_DATA(grad)
         team.indices = <int64_t *> cnp.PyArray_DATA(indices)
         team.out = <char *> cnp.PyArray_DATA(out)
-        team.cost = 1.0 * c.outer * c.inner * (c.length + 3.0 * c.outputs)
+        team.cost = c.outer * c.inner * (c.length + 3 * c.outputs)
         team.scratch = cpool_scatter_scratch(&c)
-        try:
-            run_all(&team, units, team_size(team.cost, threads))
-        finally:
-            cpool_mode_leave(mode)
+        run_all(&team, units, team_size(team.cost, threads))
     return True
 
 
@@ -563,7 +550,6 @@ def scale(cnp.ndarray x not None, cnp.ndarray factor not None, cnp.ndarray out n
     """Multiply channels by their factors: (batch, channels) and 8 doubles behind; x and `out` lie as the spec says."""
     cdef cpool_scaling c
     cdef Team team
-    cdef cpool_mode mode
     cdef int64_t units
     c.isa = find_isa(spec["isa"])
     c.type, c.size, c.last = spec["type"], spec["size"], spec["last"]
@@ -571,17 +557,13 @@ def scale(cnp.ndarray x not None, cnp.ndarray factor not None, cnp.ndarray out n
     c.factor = doubles(factor)
     units = c.batch * (c.inner if c.last else c.channels)
     if units:
-        mode = cpool_mode_enter()
         team.run = run_scale
         team.scaling = &c
         team.x = <const char *> cnp.PyArray_DATA(x)
         team.out = <char *> cnp.PyArray_DATA(out)
-        team.cost = 0.3 * c.batch * c.channels * c.inner + 100.0
+        team.cost = c.batch * c.channels * c.inner * 3 // 10 + 100
         team.scratch = 64
-        try:
-            run_all(&team, units, team_size(team.cost, threads))
-        finally:
-            cpool_mode_leave(mode)
+        run_all(&team, units, team_size(team.cost, threads))
 
 
 SCATTER_CHUNK = CPOOL_SCATTER_CHUNK

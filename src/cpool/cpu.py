@@ -461,7 +461,7 @@ def build(plan: Plan) -> _kernels.Call:
         "group": group,
         "planes": planes,
         "units": 0 if empty or outputs == 0 else lines * outer_windows * per_line,
-        "cost": plan.elements * _READ.get(code, 0.15) * (8 if pack else 1) + outputs * _RESULT + 100.0,
+        "cost": min(int(plan.elements * _READ.get(code, 0.15) * (8 if pack else 1) + outputs * _RESULT), 2**60) + 100,
         "out_strides": packed_strides(plan.out_shape, plan.out_order, plan.out_dtype.itemsize),
     }
     return _kernels.Call(plan, spec)
