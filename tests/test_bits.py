@@ -162,8 +162,6 @@ def delicate(dtype: np.dtype) -> Iterator[tuple[np.ndarray, object]]:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_any_mode_of_the_caller(dtype, mode, engine, native):
-    if not native.native_has_mode():
-        pytest.skip("the mode of this processor can't be set here")
     usual = native.native_mode() & CONTROL
     for x, size in delicate(dtype_of(dtype)):
         expected = cpool.adaptive_avg_pool2d(x, size)
@@ -213,15 +211,11 @@ for result in results:
 
 def test_a_mode_set_before_there_are_threads(native, native_path):
     """New threads inherit the mode of the one that makes them."""
-    if not native.native_has_mode():
-        pytest.skip("the mode of this processor can't be set here")
     run_python(BEFORE_THREADS.format(path=str(native_path), flush=FLUSH, control=CONTROL))
 
 
 def test_traps_and_flags_of_the_caller(native, native_path):
     """Unmasked exceptions don't stop a kernel, and its own leave no flags behind."""
-    if not native.native_has_mode():
-        pytest.skip("the mode of this processor can't be set here")
     run_python(
         f"""
 import ctypes, numpy as np

@@ -563,8 +563,6 @@ def test_any_spelling_of_a_maximum(dtype, simd):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_any_mode_of_the_caller(dtype, mode, simd, native):
-    if not native.native_has_mode():
-        pytest.skip("the mode of this processor can't be set here")
     usual = native.native_mode() & CONTROL
     tiny = 2.0 ** {"float16": -24, "bfloat16": -133, "float32": -149, "float64": -1074}[dtype]
     counts = np.random.default_rng(7).integers(-9, 30, (2, 17, 13, 31))
@@ -591,8 +589,6 @@ def test_any_mode_of_the_caller(dtype, mode, simd, native):
 
 def test_subnormals_are_not_flushed(simd, native):
     """The test above would pass if both runs flushed."""
-    if not native.native_has_mode():
-        pytest.skip("the mode of this processor can't be set here")
     grad = np.full((4, 17, 3, 5), 12 * 2.0**-149, np.float32)
     native.native_set_mode(native.native_mode() | FLUSH)
     try:
@@ -606,8 +602,6 @@ def test_subnormals_are_not_flushed(simd, native):
 
 def test_traps_and_flags_of_the_caller(native, native_path):
     """Unmasked exceptions don't stop a kernel, and its own leave no flags behind."""
-    if not native.native_has_mode():
-        pytest.skip("the mode of this processor can't be set here")
     run_python(
         f"""
 import ctypes, numpy as np

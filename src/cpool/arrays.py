@@ -37,7 +37,7 @@ def admit(argument: str, x: Any) -> tuple[Array, Wrap | None]:
     if type(x) is np.ndarray:
         return x, None
     if isinstance(x, np.ma.MaskedArray):
-        bad_kind(argument, "a masked array", "masks are not supported: fill it first, as with x.filled(0)")
+        bad_kind(argument, type(x), "masked arrays are not supported: fill it first, as with x.filled(0)")
     if isinstance(x, np.ndarray):
         return np.asarray(x), None
     if is_device_array(x):
@@ -66,7 +66,7 @@ def _from_dlpack(argument: str, x: Any) -> tuple[Array, Wrap]:
     maker = sys.modules[package]
     make = getattr(maker, "from_dlpack", None) or getattr(getattr(maker, "dlpack", None), "from_dlpack", None)
     if make is None:
-        bad_kind(argument, type(x).__name__, f"{package} has no from_dlpack to bring the result back with")
+        bad_kind(argument, type(x), f"{package} has no from_dlpack to bring the result back with")
     try:
         return np.from_dlpack(x), make
     except (BufferError, RuntimeError) as error:
@@ -76,7 +76,7 @@ def _from_dlpack(argument: str, x: Any) -> tuple[Array, Wrap]:
 def admit_out(out: Any) -> Array:
     """`out` as a plain array over its own memory."""
     if not isinstance(out, np.ndarray) and not hasattr(out, "__dlpack__"):
-        bad_kind("out", type(out).__name__, "an array is needed")
+        bad_kind("out", type(out), "an array is needed")
     return admit("out", out)[0]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NoReturn
 
+import numpy as np
+
 
 class BackendUnavailable(RuntimeError):
     """A backend that was asked for is not there; the message says which, why and what installs it."""
@@ -15,5 +17,11 @@ def bad_value(argument: str, came: object, wanted: str) -> NoReturn:
 
 
 def bad_kind(argument: str, came: object, wanted: str) -> NoReturn:
-    """Raise the TypeError for an argument of the wrong kind."""
-    raise TypeError(f"{argument}: got {came!r} of type {type(came).__name__}; {wanted}")
+    """Raise the TypeError for an argument of the wrong kind: a value, or a class or a dtype that says it all."""
+    if isinstance(came, type):
+        text = repr(came.__name__)
+    elif isinstance(came, np.dtype):
+        text = f"dtype {came}"
+    else:
+        text = f"{came!r} of type {type(came).__name__}"
+    raise TypeError(f"{argument}: got {text}; {wanted}")

@@ -171,9 +171,7 @@ def _layout(shape: tuple[int, ...], data_format: Any) -> tuple[int, tuple[int, .
     last = functional._is_last(data_format, None)
     ndim = len(shape)
     if data_format.isupper():
-        batch = ndim - len(data_format.replace("N", ""))
-        if batch not in (0, 1) or (batch and "N" not in data_format):
-            bad_value("x", shape, f"{data_format} has {len(data_format)} axes, or one less without a batch")
+        batch = functional._batch_axes(shape, data_format)
     else:
         batch = 1
         if not 3 <= ndim <= 5:

@@ -59,15 +59,16 @@ class Prepared:
     def __init__(self, plan: Plan, squeeze: tuple[int, ...] | None) -> None:
         self.plan = plan
         self._squeeze = squeeze
-        self._run = cpu.call_of(plan).prepared(cpu.get_num_threads)
+        self._run: Callable[[Any, Any], Any] = _nothing
+        if not plan.indexed:
+            self._run = cpu.call_of(plan).prepared(cpu.get_num_threads)
 
     def __call__(self, x: Any, out: Any = None) -> Any:
         """Pool x, which must have the shape and type that this was prepared for."""
-        if self._squeeze is None:
-            result = self._run(x, out)
-            if result is not None:
-                return result
-        return self._slowly(x, out)
+        if self._squeeze is not None:
+            return functional.without_axes(self._squeeze, self.plan.out_shape, x, out, self._slowly)
+        result = self._run(x, out)
+        return self._slowly(x, out) if result is None else result
 
     def _slowly(self, x: Any, out: Any) -> Any:
         plan = self.plan
@@ -78,19 +79,16 @@ class Prepared:
                 f"{array.dtype} of shape {array.shape}",
                 f"this was prepared for {plan.x_dtype} of shape {plan.x_shape}",
             )
+        same = plan.with_strides(array.strides)
+        if plan.indexed:
+            return functional.run_indexed(same, array, wrap, out, None)
         target = None
         if out is not None:
-            shape = plan.out_shape
-            if self._squeeze is not None:
-                shape = tuple(n for a, n in enumerate(shape) if a not in self._squeeze)
             target = arrays.admit_out(out)
-            arrays.check_out(target, shape)
+            arrays.check_out(target, plan.out_shape)
             if target.dtype != plan.out_dtype:
                 bad_value("out", target.dtype, f"the result has dtype {plan.out_dtype}")
-        same = plan.with_strides(array.strides)
         result = dispatch.run(same, array, None, None)
-        if self._squeeze is not None:
-            result = result.reshape(tuple(n for a, n in enumerate(result.shape) if a not in self._squeeze))
         if target is not None:
             target[...] = result
             return out
@@ -98,6 +96,10 @@ class Prepared:
 
     def __repr__(self) -> str:
         return f"<prepared {self.plan.operation}: {self.plan.x_shape} -> {self.plan.out_shape}>"
+
+
+def _nothing(x: Any, out: Any) -> None:
+    """No short way: pairs have none."""
 
 
 def prepare(operation: Any, x: Any, *args: Any, **options: Any) -> Prepared:

@@ -23,7 +23,7 @@ from .plan import (
     plans,
     product,
 )
-from .windows import Windows, as_int, strided_windows, windows
+from .windows import Windows, as_flag, as_int, strided_windows, windows
 
 Array = NDArray[Any]
 Size = int | Sequence[int | None] | None
@@ -65,23 +65,36 @@ def _one_per_axis(argument: str, value: Any, count: int, wanted: str) -> tuple[A
     return (value,) * count
 
 
-def _adaptive_tables(shape: tuple[int, ...], axes: tuple[int, ...], output_size: Any) -> tuple[Windows | None, ...]:
+def _sizes(value: Any, count: int) -> list[int | None]:
+    """The output sizes of `count` axes, None where an axis is kept."""
     wanted = "an int, None to keep an axis"
-    sizes = _one_per_axis("output_size", output_size, len(axes), wanted)
     checked: list[int | None] = []
-    for size in sizes:
-        if size is None:
-            checked.append(None)
-            continue
-        m = as_int("output_size", size, f"{wanted}, or one of these per pooled axis is needed")
-        if m < 0:
-            bad_value("output_size", output_size, "sizes are not negative")
-        checked.append(m)
+    for size in _one_per_axis("output_size", value, count, wanted):
+        if size is not None:
+            size = as_int("output_size", size, f"{wanted}, or one of these per pooled axis is needed")
+            if size < 0:
+                bad_value("output_size", value, "sizes are not negative")
+        checked.append(size)
+    return checked
+
+
+def _override(value: Any) -> int | None:
+    """The divisor_override."""
+    if value is None:
+        return None
+    divisor = as_int("divisor_override", value, "a non-zero int is needed")
+    if divisor == 0 or abs(divisor) >= MAX_DIVISOR:
+        bad_value("divisor_override", divisor, "a non-zero int of less than 2**53 is needed")
+    return divisor
+
+
+def _adaptive_tables(shape: tuple[int, ...], axes: tuple[int, ...], output_size: Any) -> tuple[Windows | None, ...]:
+    sizes = _sizes(output_size, len(axes))
     made = list(shape)
-    for axis, size in zip(axes, checked, strict=True):
+    for axis, size in zip(axes, sizes, strict=True):
         made[axis] = shape[axis] if size is None else size
     check_size("output_size", output_size, made, 128)  # no address space reaches so far; tables are made next
-    return tuple(None if m is None else windows(shape[a], m) for a, m in zip(axes, checked, strict=True))
+    return tuple(None if m is None else windows(shape[a], m) for a, m in zip(axes, sizes, strict=True))
 
 
 def _strided_tables(shape: tuple[int, ...], axes: tuple[int, ...], args: tuple[Any, ...]) -> Tables:
@@ -91,15 +104,11 @@ def _strided_tables(shape: tuple[int, ...], axes: tuple[int, ...], args: tuple[A
     strides = _one_per_axis("stride", stride, count, "an int or None (the kernel_size) is needed")
     dilations = _one_per_axis("dilation", dilation, count, "an int is needed")
     pads = _one_per_axis("padding", padding, count, "an int or a pair (before, after) is needed")
-    for argument, flag in (("ceil_mode", ceil_mode), ("count_include_pad", include)):
-        if not isinstance(flag, (bool, np.bool_)) and not (flag is None and argument == "count_include_pad"):
-            bad_kind(argument, flag, "True or False is needed")
+    ceil_mode = as_flag("ceil_mode", ceil_mode)
     if include is None:
         include = not (isinstance(padding, str) and padding.startswith("same"))
-    if override is not None:
-        override = as_int("divisor_override", override, "a non-zero int is needed")
-        if override == 0 or abs(override) >= MAX_DIVISOR:
-            bad_value("divisor_override", override, "a non-zero int of less than 2**53 is needed")
+    include = as_flag("count_include_pad", include)
+    override = _override(override)
     tables = []
     for axis, k, s, d, p in zip(axes, kernels, strides, dilations, pads, strict=True):
         table = strided_windows(
@@ -108,7 +117,7 @@ def _strided_tables(shape: tuple[int, ...], axes: tuple[int, ...], args: tuple[A
             s,
             dilation=d,
             padding=tuple(p) if isinstance(p, (list, np.ndarray)) else p,
-            ceil_mode=bool(ceil_mode),
+            ceil_mode=ceil_mode,
         )
         if not include:
             table = Windows(table.length, table.starts, table.sizes, table.sizes, table.step, table.as_strided())
@@ -194,14 +203,34 @@ def _make_plan(
     shape = tuple(out_shape)
     if out_like is not None:
         arrays.check_out(out_like, shape)
-    order = memory_order(x.shape, x.strides)
-    out_strides = packed_strides(shape, order, out_dtype.itemsize) if out_like is None else out_like.strides
+    if out_like is None:
+        out_strides = packed_strides(shape, memory_order(x.shape, x.strides), out_dtype.itemsize)
+    else:
+        out_strides = out_like.strides
+    return plan_between(op.name, op.reducer, x, shape, out_dtype, out_strides, axes, tables, divisor, indexed=indexed)
+
+
+def plan_between(
+    name: str,
+    reducer: str,
+    x: Array,
+    out_shape: tuple[int, ...],
+    out_dtype: np.dtype[Any],
+    out_strides: tuple[int, ...],
+    axes: tuple[int, ...],
+    tables: tuple[Windows | None, ...],
+    divisor: int | None,
+    *,
+    indexed: bool = False,
+    wide: bool = False,
+) -> Plan:
+    """The plan from an array to a result."""
     plan = Plan(
-        operation=op.name,
-        reducer=op.reducer,
+        operation=name,
+        reducer=reducer,
         x_shape=x.shape,
         x_dtype=x.dtype,
-        out_shape=shape,
+        out_shape=out_shape,
         out_dtype=out_dtype,
         axes=axes,
         tables=tables,
@@ -211,8 +240,9 @@ def _make_plan(
         swapped=not x.dtype.isnative,
         elements=product(x.shape) * (2 if x.dtype.kind == "c" else 1),
         indexed=indexed,
+        wide=wide,
     )
-    return lay_out(plan, x.strides, out_strides, order)
+    return lay_out(plan, x.strides, out_strides, memory_order(x.shape, x.strides))
 
 
 def _frozen(value: Any) -> Any:
@@ -241,13 +271,13 @@ def _run(op: Operation, args: tuple[Any, ...], x: Any, dtype: Any, out: Any, bac
     if not only:
         dispatch.choose(backend)
     target = None if out is None else arrays.admit_out(out)
-    plan, key = _plan_of(op, frozen, dtype, array, target)
+    plan = _plan_of(op, frozen, dtype, array, target)
     if only:
         return plan, array
     if target is None:
         result = dispatch.run(plan, array, None, backend)
         if wrap is None:
-            if type(x) is np.ndarray and key is not None:
+            if type(x) is np.ndarray:
                 cpu.remember(op.name, (*frozen, dtype), array, plan)
             return result
         return wrap(result)
@@ -263,21 +293,22 @@ def _run(op: Operation, args: tuple[Any, ...], x: Any, dtype: Any, out: Any, bac
 def _run_indexed(op: Operation, args: tuple[Any, ...], x: Any, out: Any, backend: Any) -> Any:
     """The largest and where they are."""
     only = type(out) is PlanOnly
-    if only:
-        out = out.out
     array, wrap = arrays.admit("x", x)
     arrays.check_type("x", array, op.reducer)
     dispatch.choose(backend)
+    plan = _plan_of(op, _frozen(args), None, array, None, indexed=True)
+    return (plan, array) if only else run_indexed(plan, array, wrap, out, backend)
+
+
+def run_indexed(plan: Plan, x: Array, wrap: arrays.Wrap | None, out: Any, backend: Any) -> Any:
+    """The pair that an indexed plan makes of x, or `out`, a pair that takes it."""
     targets = None if out is None else _admit_pair(out)
-    plan, _ = _plan_of(op, _frozen(args), None, array, None, indexed=True)
-    if only:
-        return plan, array
     if targets is not None:
-        arrays.max_type(array.dtype, targets[0])
+        arrays.max_type(plan.x_dtype, targets[0])
         for target in targets:
             arrays.check_out(target, plan.out_shape)
     indices: Array = np.ndarray(plan.out_shape, np.int64, strides=packed_strides(plan.out_shape, plan.out_order, 8))
-    result = dispatch.run(plan, array, None, backend, indices)
+    result = dispatch.run(plan, x, None, backend, indices)
     if targets is not None:
         targets[0][...], targets[1][...] = result, indices
         return out
@@ -285,16 +316,14 @@ def _run_indexed(op: Operation, args: tuple[Any, ...], x: Any, out: Any, backend
 
 
 def _run_max(op: Operation, args: tuple[Any, ...], return_indices: Any, x: Any, out: Any, backend: Any) -> Any:
-    if return_indices is False:
-        return _run(op, args, x, None, out, backend)
-    if not isinstance(return_indices, (bool, np.bool_)):
-        bad_kind("return_indices", return_indices, "True or False is needed")
-    return _run_indexed(op, args, x, out, backend) if return_indices else _run(op, args, x, None, out, backend)
+    if as_flag("return_indices", return_indices):
+        return _run_indexed(op, args, x, out, backend)
+    return _run(op, args, x, None, out, backend)
 
 
 def _admit_pair(out: Any) -> Pair:
     if not isinstance(out, (tuple, list)) or len(out) != 2:
-        bad_kind("out", type(out).__name__, "with return_indices=True a pair (values, indices) is needed")
+        bad_kind("out", type(out), "with return_indices=True a pair (values, indices) is needed")
     values, indices = (arrays.admit_out(part) for part in out)
     if arrays.native(indices.dtype) != np.int64:
         bad_kind("out", indices.dtype, "indices are int64")
@@ -305,20 +334,14 @@ def _admit_pair(out: Any) -> Pair:
 
 def _plan_of(
     op: Operation, args: tuple[Any, ...], dtype: Any, x: Array, out: Array | None, indexed: bool = False
-) -> tuple[Plan, Any]:
-    """The plan of a call, and what it is remembered by (None: nothing)."""
+) -> Plan:
     where = None if out is None else (out.shape, out.strides, out.dtype)
-    key = (op.name, indexed, args, _kinds(args), dtype, x.shape, x.strides, x.dtype, where)
-    try:
-        hash(key)
-    except TypeError:
-        return _make_plan(op, args, x, dtype, out, indexed), None
 
     def make() -> tuple[Plan, int]:
         made = _make_plan(op, args, x, dtype, out, indexed)
         return made, made.weight
 
-    return plans.get(key, make), key
+    return plans.get((op.name, indexed, args, _kinds(args), dtype, x.shape, x.strides, x.dtype, where), make)
 
 
 def _kinds(value: Any) -> Any:
@@ -501,29 +524,29 @@ def adaptive_max_pool3d(
 # ---- global ----------------------------------------------------------------------------------------
 
 
-def _global_rule(name: str) -> Rule:
-    general = name.replace("global", "adaptive")
+def _batch_axes(shape: tuple[int, ...], data_format: str) -> int:
+    """How many batch axes, none or one, an array in a format of letters has."""
+    batch = len(shape) - len(data_format.replace("N", ""))
+    if batch not in (0, 1) or (batch and "N" not in data_format):
+        bad_value("x", shape, f"{data_format} has {len(data_format)} axes, or one less without a batch")
+    return batch
 
+
+def _global_rule(name: str) -> Rule:
     def rule(shape: tuple[int, ...], args: tuple[Any, ...]) -> Tables:
-        return _global_tables(shape, args, general)
+        (data_format,) = args
+        last = _is_last(data_format, None)
+        ndim, batch = len(shape), 1
+        if data_format.isupper():
+            batch = _batch_axes(shape, data_format)
+        elif ndim < 3:
+            general = name.replace("global", "adaptive")
+            bad_value("x", shape, f"a batch, channels and at least one more axis are needed; else {general}(x, 1)")
+        axes = tuple(range(batch, ndim - 1)) if last else tuple(range(batch + 1, ndim))
+        _check_pooled(shape, axes)
+        return axes, tuple(windows(shape[a], 1) for a in axes), None
 
     return rule
-
-
-def _global_tables(shape: tuple[int, ...], args: tuple[Any, ...], general: str) -> Tables:
-    data_format = args[0]
-    last = _is_last(data_format, None)
-    ndim, batch = len(shape), 1
-    if isinstance(data_format, str) and data_format.isupper():
-        rank = len(data_format.replace("N", "").replace("C", ""))
-        batch = ndim - rank - 1
-        if batch not in (0, 1) or (batch == 1 and "N" not in data_format):
-            bad_value("x", shape, f"{data_format} has {len(data_format)} axes, or one less without a batch")
-    elif ndim < 3:
-        bad_value("x", shape, f"a batch, channels and at least one more axis are needed; else {general}(x, 1)")
-    axes = tuple(range(batch, ndim - 1)) if last else tuple(range(batch + 1, ndim))
-    _check_pooled(shape, axes)
-    return axes, tuple(windows(shape[a], 1) for a in axes), None
 
 
 _GLOBAL_AVG = Operation("global_avg_pool", _global_rule("global_avg_pool"))
@@ -533,13 +556,17 @@ _GLOBAL_MAX = Operation("global_max_pool", _global_rule("global_max_pool"), "max
 def _run_global(
     op: Operation, data_format: Any, keepdims: Any, x: Any, out: Any, run: Callable[[Any, Any], Any]
 ) -> Any:
-    """`run(x, out)` with or without the axes of one element that remain; of pairs, each."""
-    if not isinstance(keepdims, (bool, np.bool_)):
-        bad_kind("keepdims", keepdims, "True or False is needed")
-    if keepdims or type(out) is PlanOnly:
+    """`run(x, out)` with or without the axes of one element that remain."""
+    if as_flag("keepdims", keepdims) or type(out) is PlanOnly:
         return run(x, out)
     shape = arrays.admit("x", x)[0].shape
-    axes = op.rule(shape, (data_format,))[0]
+    return without_axes(op.rule(shape, (data_format,))[0], shape, x, out, run)
+
+
+def without_axes(
+    axes: tuple[int, ...], shape: tuple[int, ...], x: Any, out: Any, run: Callable[[Any, Any], Any]
+) -> Any:
+    """`run(x, out)`, but the result, or both of a pair, without the axes of one element that it has."""
     kept = tuple(n for a, n in enumerate(shape) if a not in axes)
 
     def widened(part: Any) -> Array:

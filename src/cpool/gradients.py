@@ -3,7 +3,6 @@ the largest are added where the indices say."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,25 +12,29 @@ from numpy.typing import NDArray
 from . import _kernels, arrays, cpu, dispatch, functional
 from .errors import bad_kind, bad_value
 from .functional import Ints, Operation, Padding
-from .plan import Cache, Plan, check_size, lay_out, memory_order, packed_strides, plans, product
-from .windows import Windows, as_int, transposed, windows
+from .plan import Cache, Plan, check_size, memory_order, packed_strides, plans, product
+from .windows import Windows, as_flag, as_int, transposed, windows
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 Tables = tuple[Windows | None, ...]
 
 SLICE = 2**18  # gradients that are divided in advance at a time
+PAIR = windows(2, 1)  # a quotient and its error: both are added
 
 
 # ---- arguments -----------------------------------------------------------------------------------
 
 
-def _admit_grad(grad: Any, complex_too: bool) -> tuple[Array, arrays.Wrap | None]:
+def _admit(grad: Any, input_shape: Any, kinds: tuple[str, ...]) -> tuple[Array, arrays.Wrap | None, Shape]:
+    """The gradient as an array, how its result becomes its own kind, and the shape of x."""
     array, wrap = arrays.admit("grad", grad)
-    if arrays.family(array.dtype) not in (("float", "complex") if complex_too else ("float",)):
-        more = ", complex64 or complex128" if complex_too else ""
+    if arrays.family(array.dtype) not in kinds:
+        more = ", complex64 or complex128" if "complex" in kinds else ""
         bad_kind("grad", array.dtype, f"gradients are float16, bfloat16, float32, float64{more}")
-    return array, wrap
+    shape = _as_shape(input_shape)
+    check_size("input_shape", shape, list(shape), array.dtype.itemsize)
+    return array, wrap, shape
 
 
 def _as_shape(input_shape: Any) -> Shape:
@@ -81,8 +84,7 @@ def _check_out(out: Any, shape: Shape, dtype: np.dtype[Any]) -> Array:
 
 def _keep(op: Operation, args: tuple[Any, ...], keepdims: Any, shape: Shape, *parts: Any) -> tuple[Any, ...]:
     """Gradients of a global pooling with the axes that keepdims=False took away."""
-    if not isinstance(keepdims, (bool, np.bool_)):
-        bad_kind("keepdims", keepdims, "True or False is needed")
+    keepdims = as_flag("keepdims", keepdims)
     axes = _axes_of(lambda: op.rule(shape, args))[0]
     wanted = tuple(1 if a in axes else n for a, n in enumerate(shape) if keepdims or a not in axes)
     found = [arrays.admit("grad", part)[0] for part in parts]
@@ -97,11 +99,9 @@ def _keep(op: Operation, args: tuple[Any, ...], keepdims: Any, shape: Shape, *pa
 
 
 def _avg(op: Operation, args: tuple[Any, ...], grad: Any, input_shape: Any, out: Any, backend: Any) -> Any:
-    array, wrap = _admit_grad(grad, complex_too=True)
-    shape = _as_shape(input_shape)
+    array, wrap, shape = _admit(grad, input_shape, ("float", "complex"))
     dispatch.choose(backend)
     dtype = arrays.native(array.dtype)
-    check_size("input_shape", shape, list(shape), dtype.itemsize)
     axes, divisors, back = _recipe(op, functional._frozen(args), shape, array.shape)
     target = None if out is None else _check_out(out, shape, dtype)
     into = target
@@ -125,7 +125,6 @@ def _avg(op: Operation, args: tuple[Any, ...], grad: Any, input_shape: Any, out:
 
 def _recipe(op: Operation, args: tuple[Any, ...], shape: Shape, grad: Shape) -> tuple[Shape, Array, Tables]:
     """Axes, divisors and transposed tables: what doesn't depend on where the gradient lies."""
-    key = (op.name, args, functional._kinds(args), shape, grad)
 
     def make() -> tuple[tuple[Shape, Array, Tables], int]:
         axes, tables, divisor = _windows_of(op, args, shape, grad)
@@ -133,11 +132,7 @@ def _recipe(op: Operation, args: tuple[Any, ...], shape: Shape, grad: Shape) -> 
         back = tuple(None if t is None else transposed(t) for t in tables)
         return (axes, divisors, back), divisors.nbytes + sum(3 * t.starts.nbytes for t in back if t is not None) + 2048
 
-    try:
-        hash(key)
-    except TypeError:
-        return make()[0]
-    return _recipes.get(key, make)
+    return _recipes.get((op.name, args, functional._kinds(args), shape, grad), make)
 
 
 _recipes: Cache[tuple[Shape, Array, Tables]] = Cache(entries=256, weight=2**24)
@@ -182,23 +177,10 @@ def _gather(
     )
 
     def make() -> tuple[Plan, int]:
-        plan = Plan(
-            operation=f"{op.name}_backward",
-            reducer="avg",
-            x_shape=grad.shape,
-            x_dtype=grad.dtype,
-            out_shape=into.shape,
-            out_dtype=into.dtype,
-            axes=axes,
-            tables=back,
-            divisor=divisor,
-            item=arrays.item_of(grad.dtype),
-            out_item=arrays.item_of(into.dtype),
-            swapped=not grad.dtype.isnative,
-            elements=product(grad.shape) * (2 if grad.dtype.kind == "c" else 1),
-            wide=wide,
+        name = f"{op.name}_backward"
+        made = functional.plan_between(
+            name, "avg", grad, into.shape, into.dtype, into.strides, axes, back, divisor, wide=wide
         )
-        made = lay_out(plan, grad.strides, into.strides, memory_order(grad.shape, grad.strides))
         return made, made.weight
 
     cpu.run(plans.get(key, make), grad, into)
@@ -228,15 +210,12 @@ def _gather_divided(
     if into.dtype == np.float64:
         pairs, scale = _quotients(grad, by)
         lead = tuple(a + 1 for a in axes)
-        _gather(op, (0, *lead), (transposed_pair, *back), scale, pairs, into[None])
+        _gather(op, (0, *lead), (PAIR, *back), scale, pairs, into[None])
         return
     wide = np.empty_like(grad, dtype=np.float64, subok=False)
     with _kernels.DefaultMode():
         np.divide(grad.astype(np.float64), by, out=wide)
     _gather(op, axes, back, 1, wide, into, wide=True)
-
-
-transposed_pair = windows(2, 1)  # a quotient and its error are added alike
 
 
 def _quotients(grad: Array, by: Array) -> tuple[Array, int]:
@@ -259,14 +238,11 @@ def _quotients(grad: Array, by: Array) -> tuple[Array, int]:
 
 
 def _max(name: str, rank: int, where: Any, grad: Any, indices: Any, input_shape: Any, out: Any, backend: Any) -> Any:
-    array, wrap = _admit_grad(grad, complex_too=False)
-    shape = _as_shape(input_shape)
+    array, wrap, shape = _admit(grad, input_shape, ("float",))
     dispatch.choose(backend)
     dtype = arrays.native(array.dtype)
-    check_size("input_shape", shape, list(shape), dtype.itemsize)
     axes = _axes_of(lambda: _max_axes(name, rank, where, shape))
     _check_kept(name, axes, shape, array.shape)
-    length = product([shape[a] for a in axes])
     places = _admit_indices(indices, array.shape)
     target = None if out is None else _check_out(out, shape, dtype)
     order = memory_order(array.shape, array.strides)
@@ -275,30 +251,32 @@ def _max(name: str, rank: int, where: Any, grad: Any, indices: Any, input_shape:
     together = order[first : first + len(pooled)] == pooled
     outer = order[:first] if together else tuple(a for a in order if a not in pooled)
     inner = order[first + len(pooled) :] if together else ()
-    turned = (*outer, *pooled, *inner)
-    back = tuple(int(a) for a in np.argsort(turned))
-    direct = target is not None and target.dtype.isnative and target.transpose(turned).flags.c_contiguous
-    if target is None or not direct or np.may_share_memory(target, array) or np.may_share_memory(target, places):
-        into = np.empty([shape[a] for a in turned], dtype)
-    else:
-        into = target.transpose(turned)
-    packed = np.ascontiguousarray(array.transpose(turned).astype(dtype, copy=False))
-    places = np.ascontiguousarray(places.transpose(turned)).transpose(back)
+    turned = (*outer, *pooled, *inner)  # so the kernel takes them, packed
+    gradients = np.ascontiguousarray(array.transpose(turned).astype(dtype, copy=False))
+    elements = np.ascontiguousarray(places.transpose(turned))
     spec = {
         "type": cpu.type_code(dtype),
         "size": dtype.itemsize,
         "outer": product([shape[a] for a in outer]),
         "outputs": product([array.shape[a] for a in pooled]),
-        "length": length,
+        "length": product([shape[a] for a in pooled]),
         "inner": product([shape[a] for a in inner]),
-        **_reach(places.transpose(turned), outer, length, product([array.shape[a] for a in pooled])),
     }
-    if not cpu.scatter(packed, places.transpose(turned), into, spec):
+    spec |= _reach(elements, **spec)
+    direct = (
+        target is not None
+        and target.dtype.isnative
+        and target.transpose(turned).flags.c_contiguous
+        and not any(np.may_share_memory(target, part) for part in (array, places))
+    )
+    into = target.transpose(turned) if target is not None and direct else np.empty([shape[a] for a in turned], dtype)
+    if not cpu.scatter(gradients, elements, into, spec):
+        length = spec["length"]
         wrong = arrays.admit("indices", indices)[0][(places < 0) | (places >= length)][0]
         bad_value("indices", int(wrong), f"a plane has {length} elements: from 0 to {length - 1}")
-    result = into.transpose(back)
+    result = into.transpose(np.argsort(turned))
     if target is not None:
-        if not np.may_share_memory(result, target):
+        if not direct:
             target[...] = result
         return out
     return result if wrap is None else wrap(result)
@@ -329,16 +307,15 @@ def _admit_indices(indices: Any, shape: Shape) -> Array:
     return places.astype(np.int64, copy=False)
 
 
-def _reach(places: Array, outer: Shape, length: int, outputs: int) -> dict[str, Any]:
+def _reach(elements: Array, *, outer: int, outputs: int, length: int, inner: int, **_: Any) -> dict[str, Any]:
     """The lowest and the highest index of every few outputs, for planes that are worked on in segments."""
-    if length <= 2**10 or not places.size:
+    if length <= 2**10 or not elements.size:
         return {"lowest": None, "highest": None}
-    planes = places.reshape(math.prod(places.shape[: len(outer)]), outputs, -1)
+    planes = elements.reshape(outer, outputs, inner)
     starts = np.arange(0, outputs, cpu.SCATTER_CHUNK)
-    lowest, highest = planes.min(axis=2), planes.max(axis=2)
     return {
-        "lowest": np.ascontiguousarray(np.minimum.reduceat(lowest, starts, axis=1)),
-        "highest": np.ascontiguousarray(np.maximum.reduceat(highest, starts, axis=1)),
+        "lowest": np.minimum.reduceat(planes.min(axis=2), starts, axis=1),
+        "highest": np.maximum.reduceat(planes.max(axis=2), starts, axis=1),
     }
 
 

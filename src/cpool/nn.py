@@ -23,8 +23,7 @@ from . import arrays, dispatch, excite, functional
 from .errors import bad_kind, bad_value
 from .explain import prepare
 from .functional import Ints, Padding, Size
-from .plan import MAX_DIVISOR
-from .windows import _padding_pair, as_int
+from .windows import _padding_pair, as_flag, as_int
 
 __all__ = [
     "AdaptiveAvgPool1d",
@@ -51,10 +50,7 @@ HELD = 4  # prepared calls that a layer keeps
 
 
 def _output_size(argument: str, value: Any, rank: Any) -> Any:
-    wanted = "an int, None to keep an axis"
-    for size in functional._one_per_axis(argument, value, rank, wanted):
-        if size is not None and as_int(argument, size, f"{wanted}, or one of these per pooled axis is needed") < 0:
-            bad_value(argument, value, "sizes are not negative")
+    functional._sizes(value, rank)
     return value
 
 
@@ -78,15 +74,11 @@ def _padding(argument: str, value: Any, rank: Any) -> Any:
 
 
 def _flag(argument: str, value: Any, rank: Any) -> bool:
-    if not isinstance(value, (bool, np.bool_)):
-        bad_kind(argument, value, "True or False is needed")
-    return bool(value)
+    return as_flag(argument, value)
 
 
 def _divisor(argument: str, value: Any, rank: Any) -> Any:
-    if value is not None and not 0 < abs(as_int(argument, value, "a non-zero int is needed")) < MAX_DIVISOR:
-        bad_value(argument, value, "a non-zero int of less than 2**53 is needed")
-    return value
+    return functional._override(value)
 
 
 def _data_format(argument: str, value: Any, rank: Any) -> Any:

@@ -288,8 +288,15 @@ class Cache(Generic[Value]):
     def __len__(self) -> int:
         return len(self._items)
 
-    def get(self, key: Hashable, make: Callable[[], tuple[Value, int]]) -> Value:
-        """The value of `key`; made (outside the lock) and kept, with its weight, if it isn't there."""
+    def get(self, key: Any, make: Callable[[], tuple[Value, int]]) -> Value:
+        """The value of `key`; made (outside the lock) and kept, with its weight, if it isn't there.
+
+        A key with something in it that may change is never kept.
+        """
+        try:
+            hash(key)
+        except TypeError:
+            return make()[0]
         lock = self._lock
         if lock.acquire(blocking=False):
             try:

@@ -33,6 +33,13 @@ def as_int(argument: str, value: object, wanted: str = "an int is needed") -> in
         bad_kind(argument, value, wanted)
 
 
+def as_flag(argument: str, value: object) -> bool:
+    """`value` as a bool; what is neither True nor False is refused."""
+    if not isinstance(value, (bool, np.bool_)):
+        bad_kind(argument, value, "True or False is needed")
+    return bool(value)
+
+
 @dataclass(frozen=True, eq=False)
 class Windows:
     """The windows along one axis of `length` elements.
@@ -261,10 +268,10 @@ def transposed(table: Windows) -> Windows:
     first = np.zeros(table.length, np.int64)
     sizes = np.zeros(table.length, np.int64)
     step = 1
-    stops = table.stops
+    stops, residues = table.stops, table.starts % d
     # Taps of one window, and so the windows that may hold an element, agree modulo the dilation.
-    for residue in np.unique(table.starts % d):
-        which = np.flatnonzero(table.starts % d == residue)
+    for residue in np.unique(residues):
+        which = np.flatnonzero(residues == residue)
         if len(which) > 1:
             step = int(which[1] - which[0])
         here = np.arange(int(residue), table.length, d, dtype=np.int64)
