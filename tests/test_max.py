@@ -335,7 +335,7 @@ def test_prepared_pairs():
         for pair in (call(x), call(place(x, "channels_last")), out):
             for a, b in zip(pair, expected, strict=True):
                 assert_same_bits(a, b, operation)
-        with pytest.raises(TypeError, match="out: got ndarray; with return_indices=True a pair"):
+        with pytest.raises(TypeError, match="out: got 'ndarray'; with return_indices=True a pair"):
             call(x, out=out[0])
 
 

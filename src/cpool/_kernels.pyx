@@ -55,7 +55,7 @@ cpool_watch_fork()
 
 # Measured costs in nanoseconds; see docs/performance.md. Integers: no decision leaves the caller a floating-point flag.
 cdef int64_t TEAM_WARM = 2500    # work that two warm threads finish as fast as one
-cdef int64_t TEAM_COLD = 150_000 # the same when the other thread sleeps
+cdef int64_t TEAM_COLD = 150_000  # the same when the other thread sleeps
 cdef int64_t WARM = 2_000_000    # a worker spins this long after its last work
 cdef int64_t STALL = 1_500_000   # a region that takes so long, and thrice its work, waited for a processor
 cdef int64_t TRUCE = 50_000_000  # for so long, work below that is not split
