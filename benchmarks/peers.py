@@ -34,7 +34,8 @@ examples:
   peers.py --quick                               does it run? no figures to be quoted
 
 Rows belong to sets: core (the shapes by which goals are set), images (uint8 to uint8, as image libraries
-do), strided (pooling with kernel and stride). --rows takes sets, classes, and parts of names.
+do), strided and strided gradient (kernels and strides of networks), max, gradient and max gradient (the
+core's shapes), excite (squeeze-and-excite). --rows takes sets, classes, and parts of names.
 """
 
 
@@ -226,7 +227,7 @@ def run_probes(args: argparse.Namespace, rows: Sequence[Row], peers: Sequence[Pe
         yield probes.cold(peers, most, 10 if args.quick else 60)
     if args.isa:
         dtypes = args.dtypes if args.dtypes_given else probes.ISA_DTYPES
-        core = [row for row in rows if row.set != "images"]
+        core = [row for row in rows if row.set == "core"]
         yield probes.instruction_sets(core, dtypes, args.layouts, most, args.effort, progress)
         progress("")
 

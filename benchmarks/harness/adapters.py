@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import limit
-from .cases import OPERATIONS, Case
+from .cases import Case
 from .timing import Call, Statement, quickest
 
 Array = NDArray[Any]
@@ -76,9 +76,8 @@ class Cpool(Peer):
         """The public function, called as a user would."""
         import cpool
 
-        name = OPERATIONS[case.row.operation].function.format(case.row.rank)
-        function = getattr(cpool, name)
-        text = f"pool(x, {arguments(case)}"
+        name = case.row.done.function.format(case.row.rank)
+        text = f"pool({case.row.done.call.format(arguments=arguments(case))}"
         options: dict[str, Any] = {}
         if case.layout == "last":
             text += ', data_format="channels_last"'
@@ -86,10 +85,13 @@ class Cpool(Peer):
         if case.row.result:
             text += ", dtype=dtype"
             options["dtype"] = case.out_dtype
-        statement = Statement(text + ")", pool=function, x=case.x, dtype=case.out_dtype)
-        told = cpool.explain(name, case.x, *case.row.arguments, **options)
+        names = {**case.given, "pool": getattr(cpool, name), "shape": case.shape, "dtype": case.out_dtype}
+        statement = Statement(text + ")", **names)
+        told = ""
+        if "{arguments}" in case.row.done.call and not name.endswith("_backward"):
+            told = cpool.explain(name, case.x, *case.row.arguments, **options).kernel
         text = f"cpool.{statement.text.replace('pool(', name + '(', 1)}"
-        return Prepared(statement, text, statement.value, told.kernel)
+        return Prepared(statement, text, statement.value, told)
 
 
 class Torch(Peer):
@@ -120,20 +122,14 @@ class Torch(Peer):
             torch.set_num_threads(before)
 
     def prepare(self, case: Case, threads: int) -> Prepared | str:
-        """The function of torch.nn.functional, on a tensor that shares x's memory."""
+        """The function of torch.nn.functional, or the one its gradient calls, on tensors that share x's memory."""
         import torch
-        import torch.nn.functional as functional
 
-        if case.row.result:
-            return f"has no average with a result of {case.row.result}"
-        if case.dtype == "bfloat16":
-            x = torch.from_numpy(case.x.view(np.int16)).view(torch.bfloat16)
-        else:
-            x = torch.from_numpy(case.x)
-        if case.layout == "last":
-            x = x.movedim(-1, 1)
-        name = OPERATIONS[case.row.operation].function.format(case.row.rank)
-        statement = Statement(f"pool(x, {arguments(case)})", pool=getattr(functional, name), x=x)
+        row = case.row
+        if row.result:
+            return f"has no average with a result of {row.result}"
+        given = {name: self._tensor(case, array) for name, array in case.given.items()}
+        statement = self._statement(case, given)
         try:
             statement.value()
         except (RuntimeError, NotImplementedError) as error:
@@ -141,13 +137,158 @@ class Torch(Peer):
 
         def result() -> Array:
             y = statement.value()
+            y = y.reshape(*y.shape[:2], *row.shape_of(row.done.result_is)[2:])
             if case.layout == "last":
                 y = y.movedim(1, -1)
             if y.dtype != torch.bfloat16:
                 return np.asarray(y.contiguous().numpy())
             return np.asarray(y.contiguous().view(torch.int16).numpy().view(case.x.dtype))
 
-        return Prepared(statement, f"F.{statement.text.replace('pool(', name + '(', 1)}", result)
+        return Prepared(statement, statement.text, result)
+
+    @staticmethod
+    def _tensor(case: Case, array: Array) -> Any:
+        """The array as a tensor on the same memory, the axes in torch's order."""
+        import torch
+
+        tensor = torch.from_numpy(array.view(np.int16) if array.dtype.name == "bfloat16" else array)
+        if array.dtype.name == "bfloat16":
+            tensor = tensor.view(torch.bfloat16)
+        return tensor.movedim(-1, 1) if case.layout == "last" and tensor.ndim == len(case.shape) else tensor
+
+    @staticmethod
+    def _statement(case: Case, given: dict[str, Any]) -> Statement:
+        """What a user of torch has done for the row."""
+        import torch
+        import torch.nn.functional as functional
+
+        row, x = case.row, given["x"]
+        name = row.done.function.format(row.rank)
+        if row.operation == "squeeze-excite":
+            names = {name: (w[..., None, None] if w.ndim == 2 else w) for name, w in given.items() if name != "x"}
+            text = "x * sigmoid(conv2d(silu(conv2d(adaptive_avg_pool2d(x, 1), w1, b1)), w2, b2))"
+            known = {n: getattr(functional, n) for n in ("conv2d", "silu", "adaptive_avg_pool2d")}
+            return Statement(text, x=x, sigmoid=torch.sigmoid, **known, **names)
+        if row.done.x_is == "input":
+            return Statement(f"{name}(x, {arguments(case)})", x=x, **{name: getattr(functional, name)})
+
+        like = Torch._tensor(case, np.empty(case.shape, case.x.dtype))
+        if all(len(taps) == 1 for taps in row.taps) and "average" in row.operation:
+            return Statement("x.expand(shape) / count", x=x, shape=like.shape, count=like[0, 0].numel())
+        names = {"x": x, "like": like, "indices": given.get("indices")}
+        rank = max(row.rank, 2)  # in torch one axis is two, the first of length 1
+        if row.rank == 1:
+            names = {n: t if t is None else t.unsqueeze(2) for n, t in names.items()}
+        function, text = {
+            "adaptive average gradient": ("_adaptive_avg_pool{}d_backward", "x, like"),
+            "adaptive max gradient": ("adaptive_max_pool{}d_backward", "x, like, indices"),
+            "average gradient": ("avg_pool{}d_backward", "x, like, k, s, p, False, True, None"),
+            "max gradient": ("max_pool{}d_with_indices_backward", "x, like, k, s, p, d, False, indices"),
+        }[row.operation]
+        function = function.format(rank)
+        if "k," in text:
+            k, s, p = ([value] * row.rank for value in row.arguments)
+            names |= {"k": k, "s": s, "p": p, "d": [1] * row.rank}
+        return Statement(f"{function}({text})", **names, **{function: getattr(torch.ops.aten, function)})
+
+
+class OnnxRuntime(Peer):
+    """ONNX Runtime: a model of one node, arrays in and out."""
+
+    name = "onnxruntime"
+    package = "onnxruntime"
+    opset = 22
+
+    def missing(self) -> str | None:
+        """Why it can't be used here; None if it can."""
+        try:
+            import onnx  # noqa: F401
+            import onnxruntime  # noqa: F401
+        except ImportError as error:
+            return str(error)
+        return None
+
+    def prepare(self, case: Case, threads: int) -> Prepared | str:
+        """A session with so many threads."""
+        import onnxruntime
+        from onnx import TensorProto, helper
+
+        row = case.row
+        reason = _one_forward(case)
+        if reason:
+            return reason
+        if case.layout == "last":
+            return "has channels first only"
+        kind = "MaxPool" if "max" in row.operation else "AveragePool"
+        options: dict[str, Any] = {}
+        if row.done.name.startswith("adaptive"):
+            if any(len(taps) > 1 for taps in row.taps):
+                return "has no adaptive pooling"
+            kind = f"Global{kind}"
+        else:
+            k, s, p = row.arguments
+            options = {"kernel_shape": [k] * row.rank, "strides": [s] * row.rank, "pads": [p] * 2 * row.rank}
+            if kind == "AveragePool":
+                options["count_include_pad"] = 1
+        shapes = {"x": case.x.shape, "y": row.out_shape}
+        x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in shapes.items())
+        graph = helper.make_graph([helper.make_node(kind, ["x"], ["y"], **options)], "pool", [x], [y])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=10)
+        told = onnxruntime.SessionOptions()
+        told.intra_op_num_threads = threads
+        session = onnxruntime.InferenceSession(model.SerializeToString(), told, ["CPUExecutionProvider"])
+        statement = Statement("run(None, x)[0]", run=session.run, x={"x": case.x})
+        return Prepared(statement, f"session.run, {kind}", statement.value)
+
+
+class OpenVino(Peer):
+    """OpenVINO: a model of one node, arrays in and out without copies."""
+
+    name = "openvino"
+    package = "openvino"
+
+    def missing(self) -> str | None:
+        """Why it can't be used here; None if it can."""
+        try:
+            import openvino  # noqa: F401
+        except ImportError as error:
+            return str(error)
+        return None
+
+    def prepare(self, case: Case, threads: int) -> Prepared | str:
+        """A compiled model with so many threads."""
+        import openvino
+        from openvino import opset14 as ops
+
+        row = case.row
+        reason = _one_forward(case)
+        if reason:
+            return reason
+        if case.layout == "last":
+            return "has channels first only"
+        x = ops.parameter(case.x.shape, np.float32)
+        if row.done.name.startswith("adaptive"):
+            sizes = np.array([len(taps) for taps in row.taps], np.int64)
+            largest = "max" in row.operation
+            node = ops.adaptive_max_pool(x, sizes, "i32").output(0) if largest else ops.adaptive_avg_pool(x, sizes)
+        else:
+            k, s, p = ([value] * row.rank for value in row.arguments)
+            if "max" in row.operation:
+                node = ops.max_pool(x, s, [1] * row.rank, p, p, k).output(0)
+            else:
+                node = ops.avg_pool(x, s, p, p, k, exclude_pad=False)
+        settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": 1}
+        model = openvino.Core().compile_model(openvino.Model([node], [x]), "CPU", settings)
+        text = "model(x, share_inputs=True, share_outputs=True)[0]"
+        statement = Statement(text, model=model, x=[case.x])
+        return Prepared(statement, text, statement.value)
+
+
+def _one_forward(case: Case) -> str | None:
+    """What the libraries of models can't do, or aren't asked to."""
+    if case.row.done.x_is != "input" or case.row.done.result_is != "output" or case.dtype != "float32":
+        return "is asked for float32 pooling only"
+    return None
 
 
 class Pillow(Peer):
@@ -212,7 +353,8 @@ class Limit(Peer):
     def prepare(self, case: Case, threads: int) -> Prepared | str:
         """The fastest of the ways to read, or to copy, so much."""
         try:
-            loops = limit.variants(case.x, case.bytes_out, case.copies, threads)
+            source = case.x if case.bytes_in == case.x.nbytes else limit.aligned(case.bytes_in)
+            loops = limit.variants(source, case.bytes_out, case.copies, threads, case.row.done.reads)
         except limit.Unavailable as error:
             return str(error)
         best = min(loops, key=quickest) if len(loops) > 1 else loops[0]
@@ -225,4 +367,4 @@ def arguments(case: Case) -> str:
 
 
 BASE = "cpool"  # what all others are held against
-PEERS: tuple[Peer, ...] = (Cpool(), Torch(), Pillow(), Limit())
+PEERS: tuple[Peer, ...] = (Cpool(), Torch(), OnnxRuntime(), OpenVino(), Pillow(), Limit())

@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,55 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .machine import caches
+from .operations import OPERATIONS, Arrays, Axes, Operation, Taps
 
 Array = NDArray[Any]
-Taps = list[tuple[int, int, int]]  # of each window: first element, one after the last, divisor
 
 LAYOUTS = ("first", "last")  # where the channels are
 DTYPES = (
     "float32", "float16", "bfloat16", "float64",
     "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
 )  # fmt: skip
-
-
-# ---- operations ------------------------------------------------------------------------------
-
-
-def _adaptive(n: int, arguments: tuple[Any, ...], axis: int) -> Taps:
-    size = arguments[0]
-    m = size[axis] if isinstance(size, tuple) else size
-    bounds = [(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]
-    return [(a, b, b - a) for a, b in bounds]
-
-
-def _strided(n: int, arguments: tuple[Any, ...], axis: int) -> Taps:
-    kernel, stride, padding = arguments
-    starts = range(-padding, n + padding - kernel + 1, stride)
-    return [(max(a, 0), min(a + kernel, n), kernel) for a in starts]
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One kind of pooling: where its windows are, and what it is called."""
-
-    name: str
-    function: str  # in cpool and in torch.nn.functional; {} is the number of pooled axes
-    taps: Callable[[int, tuple[Any, ...], int], Taps]
-    label: Callable[[tuple[Any, ...]], str]
-
-
-def _size_label(arguments: tuple[Any, ...]) -> str:
-    size = arguments[0]
-    return "x".join(map(str, size)) if isinstance(size, tuple) else str(size)
-
-
-OPERATIONS = {
-    o.name: o
-    for o in (
-        Operation("adaptive average", "adaptive_avg_pool{}d", _adaptive, _size_label),
-        Operation("average", "avg_pool{}d", _strided, lambda a: f"k{a[0]} s{a[1]}" + (f" p{a[2]}" if a[2] else "")),
-    )
-}
 
 
 # ---- rows ------------------------------------------------------------------------------------
@@ -83,8 +42,14 @@ class Row:
     @property
     def name(self) -> str:
         """As in 16x256x56x56 -> 7."""
-        to = OPERATIONS[self.operation].label(self.arguments)
-        return f"{'x'.join(map(str, self.shape))} -> {to}" + (f" {self.result}" if self.result else "")
+        to = self.done.label(self.arguments)
+        words = [self.done.prefix, f"{'x'.join(map(str, self.shape))} -> {to}", self.result or ""]
+        return " ".join(word for word in words if word)
+
+    @property
+    def done(self) -> Operation:
+        """What is done."""
+        return OPERATIONS[self.operation]
 
     @property
     def rank(self) -> int:
@@ -94,13 +59,17 @@ class Row:
     @cached_property
     def taps(self) -> tuple[Taps, ...]:
         """The windows of each pooled axis."""
-        find = OPERATIONS[self.operation].taps
-        return tuple(find(n, self.arguments, i) for i, n in enumerate(self.shape[2:]))
+        return tuple(self.done.taps(n, self.arguments, i) for i, n in enumerate(self.shape[2:]))
 
     @property
     def out_shape(self) -> tuple[int, ...]:
-        """The result's shape, channels first."""
+        """The shape of what is pooled from it, channels first."""
         return (*self.shape[:2], *map(len, self.taps))
+
+    def shape_of(self, side: str, layout: str = "first") -> tuple[int, ...]:
+        """The shape of the "input" or "output" of the pooling, in the order of the layout."""
+        n, c, *lengths = self.shape if side == "input" else self.out_shape
+        return (n, c, *lengths) if layout == "first" else (n, *lengths, c)
 
     @property
     def kind(self) -> str:
@@ -110,41 +79,45 @@ class Row:
             steps = {b[0] - a[0] for a, b in itertools.pairwise(taps)} or {n}
             sizes = {b - a for a, b, _ in taps}
             if len(steps) > 1 or len(sizes) > 1:
-                kinds.add("padded" if self.operation == "average" else "ragged")
+                kinds.add("padded" if any(d != b - a for a, b, d in taps) else "ragged")
             elif steps != sizes:
                 kinds.add("overlapping")
         return next(k for k in ("ragged", "padded", "overlapping", "tiled") if k in kinds)
 
     def result_type(self, dtype: str) -> np.dtype[Any]:
-        """What averages of this type come as."""
+        """What results of this type come as."""
         kind = numpy_type(dtype)
         if self.result:
             return np.dtype(self.result)
-        if kind.kind in "iub":
+        if kind.kind in "iub" and "average" in self.operation:
             return np.dtype(np.float32 if kind.itemsize <= 2 else np.float64)
         return kind
 
     def takes(self, dtype: str) -> bool:
         """Whether the row is meant for this type."""
-        return self.dtypes is None or dtype in self.dtypes
+        if self.dtypes is not None:
+            return dtype in self.dtypes
+        return self.done.integers or numpy_type(dtype).kind not in "iub"
 
     def bytes_of(self, dtype: str) -> tuple[int, int]:
         """What is read, and what is written."""
-        read = math.prod(self.shape) * numpy_type(dtype).itemsize
-        return read, math.prod(self.out_shape) * self.result_type(dtype).itemsize
+        read = math.prod(self.shape_of(self.done.x_is)) * numpy_type(dtype).itemsize
+        if "max gradient" in self.operation:
+            read += math.prod(self.out_shape) * 8
+        return read, math.prod(self.shape_of(self.done.result_is)) * self.result_type(dtype).itemsize
 
     def tier(self, dtype: str, threads: int) -> str:
         """Where input and output lie: tiny, L2, L3 or DRAM."""
         return caches().tier(sum(self.bytes_of(dtype)), threads)
 
-    def matches(self, text: str) -> bool:
-        """Whether the text is the name of this row's set or regime, or part of its own."""
-        return text in (self.set, self.regime) or text in self.name
-
 
 _U8 = ("uint8",)
+EXCITED = ((1, 96, 56, 56), (8, 96, 28, 28), (32, 480, 14, 14))
+STRIDED = (("average", "strided"), ("max", "strided"))
+STRIDED += (("average gradient", "strided gradient"), ("max gradient", "strided gradient"))
+FAMILY = {"max": "adaptive max", "gradient": "adaptive average gradient", "max gradient": "adaptive max gradient"}
 
-ROWS = (
+CORE = (
     Row("tiny", (1, 64, 8, 9), ((5, 7),)),
     Row("tiny", (1, 64, 10, 9), (7,)),
     Row("global", (1, 96, 32, 32), (1,)),
@@ -166,6 +139,10 @@ ROWS = (
     Row("signal", (16, 512, 3000), (375,)),
     Row("volume", (2, 512, 16, 14, 14), ((1, 7, 7),)),
     Row("large planes", (1, 1, 10980, 10980), (1000,)),
+)
+
+ROWS = (
+    *CORE,
     # uint8 images made smaller by a whole factor, the result uint8 again: what image libraries do
     Row("uint8 planes", (1, 1, 1024, 1024), (128,), set="images", dtypes=_U8, result="uint8"),
     Row("uint8 planes", (1, 1, 4096, 4096), (2048,), set="images", dtypes=_U8, result="uint8"),
@@ -174,17 +151,25 @@ ROWS = (
     Row("uint8 planes", (1, 1, 10980, 10980), (2196,), set="images", dtypes=_U8, result="uint8"),
     Row("uint8 planes", (1, 1, 10980, 10980), (1098,), set="images", dtypes=_U8, result="uint8"),
     # the strided pooling of networks
-    Row("strided", (8, 64, 112, 112), (2, 2, 0), "average", "strided"),
-    Row("strided", (8, 64, 112, 112), (3, 2, 1), "average", "strided"),
-    Row("strided", (16, 256, 56, 56), (2, 2, 0), "average", "strided"),
-    Row("strided", (16, 256, 56, 56), (3, 2, 1), "average", "strided"),
+    *(
+        Row("strided", shape, arguments, operation, name)
+        for operation, name in STRIDED
+        for shape in ((8, 64, 112, 112), (16, 256, 56, 56))
+        for arguments in ((2, 2, 0), (3, 2, 1))
+    ),
+    Row("steps of one", (4, 64, 128, 128), (31, 1, 15), "max", "strided"),
+    *(Row("squeeze-excite", shape, (), "squeeze-excite", "excite") for shape in EXCITED),
+    # every other operation over the core's shapes
+    *(replace(row, operation=operation, set=name) for name, operation in FAMILY.items() for row in CORE),
 )
 QUICK = 2**20  # elements: the rows of a smoke run
 
 
 def select(filters: list[str], quick: bool) -> list[Row]:
-    """The rows that any of the filters names, in the table's order."""
-    rows = [r for r in ROWS if any(r.matches(f) for f in filters)]
+    """The rows that any of the filters names, by set, by class or by part of their own names, in the table's order."""
+    groups = {name for row in ROWS for name in (row.set, row.regime)}
+    names = {text for text in filters if text not in groups}
+    rows = [r for r in ROWS if {r.set, r.regime} & set(filters) or any(text in r.name for text in names)]
     return [r for r in rows if math.prod(r.shape) <= QUICK] if quick else rows
 
 
@@ -210,6 +195,9 @@ def missing_type(name: str) -> str | None:
     return None
 
 
+# cpool promises half an ULP (one, for float64) and a little; the rest is the check's own rounding.
+MOST_ULP = {"float64": 1.01}
+MOST_ULP_ELSE = 0.52
 _MANTISSA = {"float16": (11, -13), "bfloat16": (8, -125), "float32": (24, -125), "float64": (53, -1021)}
 
 
@@ -234,10 +222,10 @@ class Case:
     dtype: str
     layout: str
     x: Array = field(init=False, repr=False)
+    given: Arrays = field(init=False, repr=False)  # x, and what the operation needs besides
 
     def __post_init__(self) -> None:
-        n, c, *lengths = self.row.shape
-        shape = self.row.shape if self.layout == "first" else (n, *lengths, c)
+        shape = self.row.shape_of(self.row.done.x_is, self.layout)
         random = np.random.default_rng(zlib.crc32(self.row.name.encode()))
         dtype = numpy_type(self.dtype)
         if dtype.kind in "iu":  # none negative: then a mean is as large as the mean of the magnitudes
@@ -245,6 +233,17 @@ class Case:
         else:
             self.x = random.random(shape, np.float64 if self.dtype == "float64" else np.float32)
             self.x = self.x.astype(dtype, copy=False)
+        self.given = {"x": self.x, **self.row.done.besides(random, self.x, self.shape, self.windows)}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of what is pooled: of x, unless x is a gradient."""
+        return self.row.shape_of("input", self.layout)
+
+    @property
+    def windows(self) -> Axes:
+        """The pooled axes and their windows."""
+        return list(zip(self.axes, self.row.taps, strict=True))
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -263,26 +262,27 @@ class Case:
         return self.row.bytes_of(self.dtype)[1]
 
     @property
+    def bytes_in(self) -> int:
+        """What is read."""
+        return self.row.bytes_of(self.dtype)[0]
+
+    @property
     def copies(self) -> bool:
         """Whether so much is written that a copy, not a read, is the limit."""
-        return 2 * self.bytes_out >= self.x.nbytes
+        return 2 * self.bytes_out >= self.bytes_in
 
     @cached_property
     def expected(self) -> Array:
-        """The result in a wide type: axis after axis, by NumPy alone."""
+        """The result in a wide type, by NumPy alone."""
         wide = np.longdouble if self.out_dtype.itemsize == 8 else np.float64
-        total = self.x
-        for axis, taps in zip(self.axes, self.row.taps, strict=True):
-            shape = (*total.shape[:axis], len(taps), *total.shape[axis + 1 :])
-            pooled = np.empty(shape, wide)
-            before: tuple[Any, ...] = (slice(None),) * axis
-            for i, (start, stop, _) in enumerate(taps):
-                np.sum(total[(*before, slice(start, stop))], axis=axis, dtype=wide, out=pooled[(*before, i)])
-            total = pooled
-        for axis, taps in zip(self.axes, self.row.taps, strict=True):
-            divisors = np.array([d for _, _, d in taps], wide)
-            total /= divisors.reshape(-1, *(1,) * (total.ndim - axis - 1))
-        return total
+        return self.row.done.expected(self.given, self.shape, self.windows, wide)
+
+    def right(self, result: Array) -> bool:
+        """Whether a result of cpool's is what cpool promises."""
+        bound = self.row.done.relative
+        if bound is not None:
+            return self.relative(result) <= bound * 2.0 ** max(0, 24 - _MANTISSA[self.dtype][0])
+        return self.error(result) <= MOST_ULP.get(self.dtype, MOST_ULP_ELSE)
 
     def error(self, result: Array) -> float:
         """How far a result is off, in ULP (in units, for integers); infinite if shape or type differ."""

@@ -14,9 +14,6 @@ from .adapters import BASE, Peer, Prepared
 from .cases import Case, Row
 from .timing import Effort, geometric_mean, in_turn, ratio, spread
 
-# cpool promises half an ULP (one, for float64) and a little; the rest is the check's own rounding.
-MOST_ULP = {"float64": 1.01}
-MOST_ULP_ELSE = 0.52
 ALIKE = 0.5  # a peer that is further off, relative to the largest average, does another job; less is its accuracy
 
 
@@ -97,7 +94,7 @@ def compare(case: Case, threads: int, peers: Sequence[Peer], effort: Effort) -> 
         case.layout,
         threads,
         case.row.tier(case.dtype, threads),
-        case.x.nbytes,
+        case.bytes_in,
         case.bytes_out,
         case.copies,
         case.x.ctypes.data % 64,
@@ -136,7 +133,7 @@ def check(line: Line, peer: Peer, case: Case, prepared: Prepared) -> str | None:
     if peer.name == BASE:
         if result.dtype != case.out_dtype:
             line.wrong = f"result of {result.dtype}, {case.out_dtype} is right"
-        elif error > MOST_ULP.get(case.dtype, MOST_ULP_ELSE):
+        elif not case.right(result):
             line.wrong = f"off by {error:.3g} ULP"
     elif not (error <= 1 if result.dtype.kind in "iu" else case.relative(result) <= ALIKE):
         return f"gives other results (off by {error:.3g} ULP)"

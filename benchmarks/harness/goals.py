@@ -61,6 +61,17 @@ def believed(line: Line) -> float | None:
     return {"image": 0.85, "quarters": 0.97}.get(regime, 0.93)
 
 
+def large(line: Line) -> float | None:
+    """The share of the limit for windows of a thousand elements and more."""
+    window = line.bytes_in // max(line.bytes_out, 1)
+    return 0.9 if line.tier in BEYOND and window >= 1000 else None
+
+
+def tiled(line: Line) -> float | None:
+    """The share of the limit for gradients of windows that neither overlap nor leave gaps."""
+    return 0.8 if line.tier in BEYOND and line.row.kind == "tiled" else None
+
+
 @dataclass(frozen=True)
 class Goal:
     """At least so many times as fast as a peer: each row, or the rows' geometric mean."""
@@ -125,6 +136,14 @@ def _half(name: str) -> tuple[Goal, ...]:
     )
 
 
+def _back(name: str) -> tuple[Goal, ...]:
+    return (
+        Goal(f"{name}, channels first: 3 times torch, mean", F32, FIRST, "torch", 3.0, True, set=name),
+        Goal(f"{name}: 0.95 of torch, each", F32, BOTH, "torch", 0.95, set=name),
+        Goal(f"{name}, tiled beyond L2: 0.8 of the limit, each", F32, BOTH, "limit", tiled, set=name),
+    )
+
+
 GOALS = (
     Goal("float32, channels first: 4 times torch, mean", F32, FIRST, "torch", 4.0, True),
     Goal("float32, channels last: 2.2 times torch, mean", F32, LAST, "torch", 2.2, True),
@@ -145,7 +164,20 @@ GOALS = (
         one_thread=True,
         set="images",
     ),
-    Goal("strided: no slower than torch, each", F32, BOTH, "torch", 1.0, set="strided"),
+    Goal("max, channels first: 9 times torch, mean", F32, FIRST, "torch", 9.0, True, set="max"),
+    Goal("max, channels last: 3 times torch, mean", F32, LAST, "torch", 3.0, True, set="max"),
+    Goal("max: 0.95 of torch, each", F32, BOTH, "torch", 0.95, set="max"),
+    Goal("max, large windows beyond L2: 0.9 of the read limit, each", F32, BOTH, "limit", large, set="max"),
+    *(
+        Goal(f"strided: no slower than {peer}, each", F32, BOTH, peer, 1.0, set="strided")
+        for peer in ("torch", "onnxruntime", "openvino")
+    ),
+    *_back("gradient"),
+    *_back("max gradient"),
+    Goal("squeeze-excite: at least as fast as torch, each", F32, BOTH, "torch", 1.0, set="excite"),
+    Goal(
+        "squeeze-excite beyond L2: 1.4 times the limit, each", F32, BOTH, "limit", 1 / 1.4, False, BEYOND, set="excite"
+    ),
 )
 
 

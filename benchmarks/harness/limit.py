@@ -66,19 +66,19 @@ def aligned(size: int) -> NDArray[np.uint8]:
     return space[start : start + size]
 
 
-def variants(x: Array, bytes_out: int, copies: bool, threads: int) -> list[Loop]:
-    """The ways to read x, or to read it and write so much; the fastest is the limit.
+def variants(x: Array, bytes_out: int, copies: bool, threads: int, reads: int = 1) -> list[Loop]:
+    """The ways to read x (so many times), or to read it and write so much; the fastest is the limit.
 
     Small arrays are read faster by one thread, and large copies written faster past the caches.
     """
     lib = library()
     if threads > 1 and not lib.limit_openmp():
         raise Unavailable("the C compiler has no OpenMP")
-    source, size = x.ctypes.data, x.nbytes
+    size = x.nbytes
     counts = sorted({1, threads}, reverse=True)
 
     def read(t: int) -> Loop:
-        return Loop(f"read, {t} thread(s)", lambda n: lib.limit_read(source, size, t, n))
+        return Loop(f"read, {t} thread(s)", lambda n: lib.limit_read(x.ctypes.data, size, t, n * reads))
 
     if not copies:
         return [read(t) for t in counts]
@@ -86,8 +86,15 @@ def variants(x: Array, bytes_out: int, copies: bool, threads: int) -> list[Loop]
 
     def copy(t: int, streaming: int) -> Loop:
         def run(n: int) -> None:
-            lib.limit_copy(source, size, target.ctypes.data, bytes_out, streaming, t, n)
+            source = x.ctypes.data
+            if reads == 1:
+                lib.limit_copy(source, size, target.ctypes.data, bytes_out, streaming, t, n)
+                return
+            for _ in range(n):
+                lib.limit_read(source, size, t, reads - 1)
+                lib.limit_copy(source, size, target.ctypes.data, bytes_out, streaming, t, 1)
 
-        return Loop(f"copy{', streaming' if streaming else ''}, {t} thread(s)", run)
+        text = f"{'read, then ' * (reads - 1)}copy{', streaming' if streaming else ''}, {t} thread(s)"
+        return Loop(text, run)
 
     return [copy(t, streaming) for t in counts for streaming in (0, 1)]
