@@ -63,6 +63,13 @@ cdef extern from "simd/cpool_simd.h" nogil:
         int64_t batch, channels, inner
         const double *factor
     void cpool_scale_run(const cpool_scaling *c, const char *x, char *out, int64_t begin, int64_t end) noexcept
+    ctypedef struct cpool_division:
+        int type, size
+        int64_t planes, length, inner
+        const double *by
+    int64_t cpool_divided_scratch(const cpool_call *c, const cpool_division *d) noexcept
+    void cpool_divided_run(const cpool_call *c, const cpool_division *d, const char *grad, char *out, int64_t begin,
+                           int64_t end, void *scratch) noexcept
     ctypedef struct cpool_scatter:
         int type, size
         int64_t outer, outputs, length, inner
@@ -95,12 +102,14 @@ cdef struct Team:
     # what the threads of one region share
     void (*run)(const Team *team, int64_t begin, int64_t end, void *scratch) noexcept nogil
     const cpool_call *call
+    const cpool_division *division
     const cpool_scatter *gradients
     const cpool_scaling *scaling
     const char *x
     char *out
     int64_t *indices          # where the largest are, or NULL
     int64_t begin, end, chunk, scratch
+    int64_t together          # pieces that share work: a chunk is no smaller
     int64_t unit              # the window whose blocks are spread
     double *partials
     int64_t partial
@@ -113,6 +122,8 @@ cdef struct Team:
 cdef class Call:
     cdef cpool_call c
     cdef cpool_tile *tiles
+    cdef cpool_division division
+    cdef bint divides
     cdef readonly object plan
     cdef object tables  # the arrays that c points into
     cdef readonly str path
@@ -131,5 +142,6 @@ cdef class Call:
     cdef int execute_blocks(self, Team *team, int size) except -1
     cdef void total(self, Team *team, int64_t unit, int64_t blocks, bint first, bint last, int64_t at) noexcept nogil
     cdef void learn(self, int64_t took) noexcept
+    cdef set_division(self, dict spec)
     cdef set_tiles(self, list tiles)
     cdef object empty(self)

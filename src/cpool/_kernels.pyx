@@ -149,6 +149,10 @@ cdef void run_units(const Team *team, int64_t begin, int64_t end, void *scratch)
     cpool_run(team.call, team.x, team.out, team.indices, begin, end, scratch)
 
 
+cdef void run_divided(const Team *team, int64_t begin, int64_t end, void *scratch) noexcept nogil:
+    cpool_divided_run(team.call, team.division, team.x, team.out, begin, end, scratch)
+
+
 cdef void run_blocks(const Team *team, int64_t begin, int64_t end, void *scratch) noexcept nogil:
     cdef int64_t i
     for i in range(begin, end):
@@ -224,7 +228,7 @@ cdef int run_all(Team *team, int64_t units, int threads) except -1:
         while i < units:
             team.begin, team.end = i, min(i + per_slice, units)
             # pieces of at least two microseconds, eight per thread if there are enough
-            team.chunk = max((team.end - team.begin) // (8 * threads), 2000 * units // team.cost, 1)
+            team.chunk = max((team.end - team.begin) // (8 * threads), 2000 * units // team.cost, team.together)
             if force_team:
                 team.chunk = 1
             with nogil:
@@ -308,6 +312,9 @@ cdef class Call:
         self.set_tiles(spec["tiles"])
         c.units = spec["units"]
         self.scratch = cpool_scratch_bytes(c)
+        self.divides = plan.division is not None
+        if self.divides:
+            self.set_division(spec["division"])
         self.cost = spec["cost"]
         self.measured = False
         self.out_shape = plan.out_shape
@@ -316,6 +323,13 @@ cdef class Call:
         for i in range(self.out_ndim):
             self.out_dims[i] = plan.out_shape[i]
             self.out_strides[i] = spec["out_strides"][i]
+
+    cdef set_division(self, dict spec):
+        cdef cpool_division *d = &self.division
+        d.type, d.size = spec["type"], spec["size"]
+        d.planes, d.length, d.inner = spec["planes"], spec["length"], spec["inner"]
+        d.by = doubles(spec["by"])
+        self.scratch = cpool_divided_scratch(&self.c, d)
 
     cdef set_tiles(self, list tiles):
         cdef int64_t i
@@ -406,7 +420,15 @@ cdef class Call:
         cdef int size = team_size(self.cost, threads)
         cdef int64_t begun
         team.run = run_units
+        team.together = 1
         team.call = &self.c
+        if self.divides:
+            team.run = run_divided
+            team.division = &self.division
+            # whole planes, or shares of the few there are: each share divides what it needs
+            team.together = self.c.units // max(self.division.planes, 1)
+            if self.division.planes < 4 * size:
+                team.together = max((self.c.units + size - 1) // size, 1)
         team.x = x
         team.out = out
         team.indices = indices
@@ -420,7 +442,7 @@ cdef class Call:
             work_alone(&team)
             cpool_scratch_give(team.memory)
             return 0
-        if self.c.path == CPOOL_PATH_WIDE and (self.c.units < 4 * size or self.cost > SLICE * self.c.units):
+        if self.c.path == CPOOL_PATH_WIDE and not self.divides and (self.c.units < 4 * size or self.cost > SLICE * self.c.units):
             return self.execute_blocks(&team, size)
         begun = cpool_now()
         run_all(&team, self.c.units, size)
@@ -536,6 +558,7 @@ def scatter(cnp.ndarray grad not None, cnp.ndarray indices not None, cnp.ndarray
     units = cpool_scatter_units(&c)
     if units:
         team.run = run_scatter
+        team.together = 1
         team.gradients = &c
         team.x = <const char *> cnp.PyArray_DATA(grad)
         team.indices = <int64_t *> cnp.PyArray_DATA(indices)
@@ -558,6 +581,7 @@ def scale(cnp.ndarray x not None, cnp.ndarray factor not None, cnp.ndarray out n
     units = c.batch * (c.inner if c.last else c.channels)
     if units:
         team.run = run_scale
+        team.together = 1
         team.scaling = &c
         team.x = <const char *> cnp.PyArray_DATA(x)
         team.out = <char *> cnp.PyArray_DATA(out)

@@ -464,6 +464,15 @@ def build(plan: Plan) -> _kernels.Call:
         "cost": min(int(plan.elements * _READ.get(code, 0.15) * (8 if pack else 1) + outputs * _RESULT), 2**60) + 100,
         "out_strides": packed_strides(plan.out_shape, plan.out_order, plan.out_dtype.itemsize),
     }
+    if plan.division is not None:
+        spec["division"] = {
+            "type": type_code(plan.x_dtype),
+            "size": plan.x_dtype.itemsize,
+            "planes": plan.division.planes,
+            "length": len(plan.division.by),
+            "inner": plan.division.inner,
+            "by": plan.division.by,
+        }
     return _kernels.Call(plan, spec)
 
 

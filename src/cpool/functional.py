@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,11 @@ class Operation:
     name: str
     rule: Rule
     reducer: str = "avg"
+
+    @cached_property
+    def back(self) -> str:
+        """The name of its gradient."""
+        return f"{self.name}_backward"
 
 
 LETTERS = {1: "L", 2: "HW", 3: "DHW"}

@@ -4,6 +4,7 @@ the largest are added where the indices say."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from . import _kernels, arrays, cpu, dispatch, functional
 from .errors import bad_kind, bad_value
 from .functional import Ints, Operation, Padding
-from .plan import Cache, Plan, check_size, memory_order, packed_strides, plans, product
+from .plan import Cache, Division, Plan, check_size, memory_order, packed_strides, plans, product
 from .windows import Windows, as_flag, as_int, transposed, windows
 
 Array = NDArray[Any]
@@ -99,10 +100,15 @@ def _keep(op: Operation, args: tuple[Any, ...], keepdims: Any, shape: Shape, *pa
 
 
 def _avg(op: Operation, args: tuple[Any, ...], grad: Any, input_shape: Any, out: Any, backend: Any) -> Any:
+    if backend is None and dispatch.is_default():
+        result = _kernels.again(op.back, (input_shape, *args), grad, out)
+        if result is not None:
+            return result
     array, wrap, shape = _admit(grad, input_shape, ("float", "complex"))
     dispatch.choose(backend)
     dtype = arrays.native(array.dtype)
-    axes, divisors, back = _recipe(op, functional._frozen(args), shape, array.shape)
+    frozen = functional._frozen(args)
+    axes, divisors, back = _recipe(op, frozen, shape, array.shape)
     target = None if out is None else _check_out(out, shape, dtype)
     into = target
     if target is None or not target.dtype.isnative or np.may_share_memory(array, target):
@@ -112,10 +118,14 @@ def _avg(op: Operation, args: tuple[Any, ...], grad: Any, input_shape: Any, out:
     if into.size:
         if array.size == 0:
             into[...] = 0
-        elif divisors.size == 1:
-            _gather(op, axes, back, int(divisors.reshape(-1)[0]), array, into)
         else:
-            _gather_divided(op, axes, back, divisors, array, into)
+            plan = _plan(op, frozen, axes, divisors, back, array, into)
+            if plan is None:
+                _gather_divided(op, axes, back, divisors, array, into)
+            else:
+                cpu.run(plan, array, into)
+                if target is None and type(grad) is np.ndarray:
+                    cpu.remember(op.back, (shape, *frozen), array, plan)
     if target is not None:
         if into is not target:
             target[...] = into
@@ -132,7 +142,7 @@ def _recipe(op: Operation, args: tuple[Any, ...], shape: Shape, grad: Shape) -> 
         back = tuple(None if t is None else transposed(t) for t in tables)
         return (axes, divisors, back), divisors.nbytes + sum(3 * t.starts.nbytes for t in back if t is not None) + 2048
 
-    return _recipes.get((op.name, args, functional._kinds(args), shape, grad), make)
+    return _recipes.get((op.back, args, functional._kinds(args), shape, grad), make)
 
 
 _recipes: Cache[tuple[Shape, Array, Tables]] = Cache(entries=256, weight=2**24)
@@ -151,45 +161,68 @@ def _divisors(tables: tuple[Windows | None, ...], divisor: int | None) -> Array:
     return found
 
 
-def _gather(
-    op: Operation,
-    axes: Shape,
-    back: tuple[Windows | None, ...],
-    divisor: int,
-    grad: Array,
-    into: Array,
-    wide: bool = False,
-) -> None:
-    """Each element of x gets the sum of the outputs that hold it, divided once: an average, by other tables."""
-    key = (
-        "back of",
-        op.name,
-        axes,
-        back,
-        divisor,
-        wide,
-        grad.shape,
-        grad.strides,
-        grad.dtype,
-        into.shape,
-        into.strides,
-        into.dtype,
+def _plan(
+    op: Operation, args: tuple[Any, ...], axes: Shape, divisors: Array, back: Tables, grad: Array, into: Array
+) -> Plan | None:
+    """The gradient as one plan: each element of x gets the sum of the outputs that hold it, divided once, or, where
+    outputs have divisors of their own, divided before. None if these need more than a plan can say."""
+    how = (op.back, args, functional._kinds(args), grad.shape, grad.strides, grad.dtype)
+    if divisors.size == 1:
+        one = int(divisors.reshape(-1)[0])
+        return plans.get((*how, into.shape, into.strides), lambda: _weighed(_plan_to(op, axes, back, one, grad, into)))
+    order = memory_order(grad.shape, grad.strides)
+    first = min((order.index(a) for a in axes), default=0)
+    pooled = order[first : first + len(axes)]
+    planes, inner = (
+        product([grad.shape[a] for a in order[:first]]),
+        product([grad.shape[a] for a in order[first + len(axes) :]]),
     )
+    if (
+        grad.dtype.kind == "c"
+        or grad.dtype == np.float64
+        or set(pooled) != set(axes)
+        or not grad.dtype.isnative
+        or grad.size // planes > SLICE
+        or not grad.transpose(order).flags.c_contiguous
+    ):
+        return None
 
     def make() -> tuple[Plan, int]:
-        name = f"{op.name}_backward"
-        made = functional.plan_between(
-            name, "avg", grad, into.shape, into.dtype, into.strides, axes, back, divisor, wide=wide
+        wide = np.empty([grad.shape[a] for a in order]).transpose(np.argsort(order))
+        plan = _plan_to(op, axes, back, 1, wide, into, wide=True)
+        by = np.broadcast_to(
+            _on_axes(divisors, axes, grad.ndim), [n if a in axes else 1 for a, n in enumerate(grad.shape)]
         )
-        return made, made.weight
+        division = Division(by.transpose(order).astype(np.float64).reshape(-1), planes, inner)
+        return _weighed(replace(plan, x_dtype=grad.dtype, x_strides=grad.strides, division=division))
 
-    cpu.run(plans.get(key, make), grad, into)
+    return plans.get((*how, into.shape, into.strides), make)
+
+
+def _weighed(plan: Plan) -> tuple[Plan, int]:
+    return plan, plan.weight + (0 if plan.division is None else plan.division.by.nbytes)
+
+
+def _on_axes(divisors: Array, axes: Shape, ndim: int) -> Array:
+    """The divisors, broadcastable to the gradient."""
+    ordered = divisors.transpose([int(k) for k in np.argsort(axes)])
+    lengths = iter(ordered.shape)
+    return ordered.reshape([next(lengths) if a in axes else 1 for a in range(ndim)])
+
+
+def _plan_to(
+    op: Operation, axes: Shape, back: Tables, divisor: int, grad: Array, into: Array, *, wide: bool = False
+) -> Plan:
+    """An average, by the transposed tables."""
+    return functional.plan_between(
+        op.back, "avg", grad, into.shape, into.dtype, into.strides, axes, back, divisor, wide=wide
+    )
 
 
 def _gather_divided(
     op: Operation, axes: Shape, back: tuple[Windows | None, ...], divisors: Array, grad: Array, into: Array
 ) -> None:
-    """The same where outputs have divisors of their own: gradients are divided first, as doubles, slice by slice."""
+    """Whatever `_plan` can't do: gradients are divided first, as doubles, slice by slice."""
     if grad.dtype.kind == "c":
         parts = np.dtype(f"f{into.dtype.itemsize // 2}")
         for part, to in ((grad.real, into.real), (grad.imag, into.imag)):
@@ -204,18 +237,16 @@ def _gather_divided(
                 at = (*(slice(None),) * axis, piece)
                 _gather_divided(op, axes, back, divisors, grad[at], into[at])
             return
-    ordered = divisors.transpose([int(k) for k in np.argsort(axes)])
-    lengths = iter(ordered.shape)
-    by = ordered.reshape([next(lengths) if a in axes else 1 for a in range(grad.ndim)])
+    by = _on_axes(divisors, axes, grad.ndim)
     if into.dtype == np.float64:
         pairs, scale = _quotients(grad, by)
         lead = tuple(a + 1 for a in axes)
-        _gather(op, (0, *lead), (PAIR, *back), scale, pairs, into[None])
+        cpu.run(_plan_to(op, (0, *lead), (PAIR, *back), scale, pairs, into[None]), pairs, into[None])
         return
     wide = np.empty_like(grad, dtype=np.float64, subok=False)
     with _kernels.DefaultMode():
         np.divide(grad.astype(np.float64), by, out=wide)
-    _gather(op, axes, back, 1, wide, into, wide=True)
+    cpu.run(_plan_to(op, axes, back, 1, wide, into, wide=True), wide, into)
 
 
 def _quotients(grad: Array, by: Array) -> tuple[Array, int]:
@@ -447,6 +478,8 @@ def global_avg_pool_backward(
 ) -> Any:
     """The gradient of `global_avg_pool` with respect to x."""
     op = functional._GLOBAL_AVG
+    if keepdims is True:
+        return _avg(op, (data_format,), grad, input_shape, out, backend)
     (grad,) = _keep(op, (data_format,), keepdims, _as_shape(input_shape), grad)
     return _avg(op, (data_format,), grad, input_shape, out, backend)
 

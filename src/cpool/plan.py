@@ -66,6 +66,18 @@ class Pooled:
 
 
 @dataclass(frozen=True, eq=False)
+class Division:
+    """Elements are divided before they are added: [planes, length, inner], element i of a plane by by[i].
+
+    The kept and pooled axes of a plan that has one tell where the quotients lie: as the input, but as doubles.
+    """
+
+    by: np.ndarray[Any, Any]
+    planes: int
+    inner: int
+
+
+@dataclass(frozen=True, eq=False)
 class Plan:
     """Everything a backend needs to know of a call, but the addresses."""
 
@@ -84,6 +96,7 @@ class Plan:
     elements: int  # real numbers in the input
     indexed: bool = False  # where the largest are is wanted, too
     wide: bool = False  # doubles that stand for lesser floats: plain sums of them do
+    division: Division | None = None
     # how the arrays lie in memory: see lay_out
     x_strides: tuple[int, ...] = ()
     out_order: tuple[int, ...] = ()  # axes of a new result, outermost first

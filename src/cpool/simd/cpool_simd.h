@@ -169,6 +169,20 @@ void cpool_run_block(const cpool_call *call, const char *x, int64_t unit, int64_
 void cpool_run_total(const cpool_call *call, const char *x, char *out, int64_t *indices, int64_t unit, int64_t blocks,
                      int first, int last, const double *partials, double *total, void *scratch);
 
+/* ---- gradients of averages with divisors of their own -------------------------------------------- */
+
+/* What a call reads, before it is divided: [planes][length][inner], element i of a plane by by[i]. The call reads
+ * the quotients as doubles that lie likewise, a plane being so many of its pieces one after the other. */
+typedef struct {
+    int type, size;
+    int64_t planes, length, inner;
+    const double *by;
+} cpool_division;
+
+int64_t cpool_divided_scratch(const cpool_call *c, const cpool_division *d);
+void cpool_divided_run(const cpool_call *c, const cpool_division *d, const char *grad, char *out, int64_t begin,
+                       int64_t end, void *scratch);
+
 /* ---- gradients of the largest ---------------------------------------------------------------- */
 
 #define CPOOL_SCATTER_CHUNK 64

@@ -215,26 +215,6 @@ static void add_line(const cpool_call *c, scratch_map *s, cpool_job *job, int64_
 
 /* ---- results ------------------------------------------------------------------------------- */
 
-static void store_scalar(const cpool_call *c, char *out, double value)
-{
-    float single = (float)value;
-    uint16_t half;
-    switch (c->out_type) {
-    case CPOOL_F64:
-        memcpy(out, &value, 8);
-        return;
-    case CPOOL_F32:
-        memcpy(out, &single, 4);
-        return;
-    case CPOOL_F16:
-        half = cpool_to_f16(single);
-        break;
-    default:
-        half = cpool_to_bf16(single);
-    }
-    memcpy(out, &half, 2);
-}
-
 /* A sum of doubles that is not finite: either the input isn't, or the sum ran over; then it is taken
  * again 2^128 times smaller, where nothing runs over, and no bit that matters is lost. */
 static double rescued(const cpool_call *c, const char *line, int64_t o, int64_t j, int64_t ch, scratch_map *s, double divisor)
@@ -272,7 +252,7 @@ static void mend(const cpool_call *c, scratch_map *s, const cpool_result *r, con
             ch = i % c->channels;
         }
         double value = rescued(c, x + at->x, at->o, j, ch, s, r->divisor[r->broadcast ? 0 : i]);
-        store_scalar(c, r->out + i * c->out_size, value);
+        cpool_store_floats(c->out_type, &value, 1, r->out + i * c->out_size);
     }
 }
 
@@ -951,15 +931,4 @@ void cpool_run(const cpool_call *c, const char *x, char *out, int64_t *indices, 
     }
     if (indices || s.odd)
         locate(c, x, out, indices, begin, end, &s);
-}
-
-/* ---- channels by their factors --------------------------------------------------------------- */
-
-void cpool_scale_run(const cpool_scaling *c, const char *x, char *out, int64_t begin, int64_t end)
-{
-    const int64_t n = c->last ? c->channels : c->inner;
-    for (int64_t unit = begin; unit < end; unit++) {
-        const double *factor = c->factor + (c->last ? unit / c->inner * c->channels : unit);
-        c->isa->scale[c->type](x + unit * n * c->size, factor, out + unit * n * c->size, n, !c->last);
-    }
 }
