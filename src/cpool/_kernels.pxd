@@ -71,16 +71,17 @@ cdef extern from "simd/cpool_simd.h" nogil:
     void cpool_divided_run(const cpool_call *c, const cpool_division *d, const char *grad, char *out, int64_t begin,
                            int64_t end, void *scratch) noexcept
     ctypedef struct cpool_scatter:
+        const cpool_kernels *kernels
         int type, size
-        int64_t outer, outputs, length, inner
-        const int64_t *lowest
-        const int64_t *highest
-    int CPOOL_SCATTER_CHUNK
-    int cpool_scatter_check(const cpool_scatter *c, const int64_t *indices, int64_t begin, int64_t end) noexcept
+        int64_t outer, outputs, length, inner, segments, chunks
+        int64_t *lowest
+        int64_t *highest
+    void cpool_scatter_cut(cpool_scatter *c) noexcept
     int64_t cpool_scatter_units(const cpool_scatter *c) noexcept
     int64_t cpool_scatter_scratch(const cpool_scatter *c) noexcept
-    void cpool_scatter_run(const cpool_scatter *c, const char *grad, const int64_t *indices, char *out, int64_t begin,
-                           int64_t end, void *scratch) noexcept
+    int cpool_scatter_look(const cpool_scatter *c, const int64_t *indices, int64_t begin, int64_t end) noexcept
+    int cpool_scatter_run(const cpool_scatter *c, const char *grad, const int64_t *indices, char *out, int64_t begin,
+                          int64_t end, void *scratch) noexcept
     ctypedef unsigned int cpool_mode
     int CPOOL_MAXDIM, CPOOL_AVG, CPOOL_MAX
     int CPOOL_PATH_ROWS, CPOOL_PATH_PIXELS, CPOOL_PATH_LANES, CPOOL_PATH_WIDE, CPOOL_PATH_COPY
@@ -114,9 +115,21 @@ cdef struct Team:
     double *partials
     int64_t partial
     int64_t next, arrived
+    int64_t bad               # whether an index lies outside its plane
     char *memory
     int64_t cost              # nanoseconds of the work on one thread
     int cpu                   # where the thread runs that started the region
+
+
+cdef class Layout:
+    # how an array lies in memory
+    cdef object dtype
+    cdef int ndim
+    cdef int64_t dims[66]
+    cdef int64_t strides[66]
+
+    cdef bint holds(self, cnp.ndarray array) noexcept
+    cdef object empty(self)
 
 
 cdef class Call:
@@ -127,16 +140,11 @@ cdef class Call:
     cdef readonly object plan
     cdef object tables  # the arrays that c points into
     cdef readonly str path
-    cdef readonly object out_shape
-    cdef object out_dtype
-    cdef int out_ndim
-    cdef int64_t out_dims[66]
-    cdef int64_t out_strides[66]
+    cdef Layout result
     cdef readonly int64_t scratch
     cdef readonly int64_t cost  # nanoseconds on one thread: estimated, then measured
     cdef bint measured
 
-    cdef bint fits(self, cnp.ndarray out) noexcept
     cdef int start(self, cnp.ndarray x, cnp.ndarray out, threads) except -1
     cdef int execute(self, const char *x, char *out, int64_t *indices, int threads) except -1
     cdef int execute_blocks(self, Team *team, int size) except -1
@@ -144,4 +152,3 @@ cdef class Call:
     cdef void learn(self, int64_t took) noexcept
     cdef set_division(self, dict spec)
     cdef set_tiles(self, list tiles)
-    cdef object empty(self)

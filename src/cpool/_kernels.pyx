@@ -160,7 +160,13 @@ cdef void run_blocks(const Team *team, int64_t begin, int64_t end, void *scratch
 
 
 cdef void run_scatter(const Team *team, int64_t begin, int64_t end, void *scratch) noexcept nogil:
-    cpool_scatter_run(team.gradients, team.x, team.indices, team.out, begin, end, scratch)
+    if cpool_scatter_run(team.gradients, team.x, team.indices, team.out, begin, end, scratch):
+        cpool_take(<int64_t *> &team.bad)
+
+
+cdef void run_look(const Team *team, int64_t begin, int64_t end, void *scratch) noexcept nogil:
+    if cpool_scatter_look(team.gradients, team.indices, begin, end):
+        cpool_take(<int64_t *> &team.bad)
 
 
 cdef void run_scale(const Team *team, int64_t begin, int64_t end, void *scratch) noexcept nogil:
@@ -265,6 +271,46 @@ cdef int team_size(int64_t cost, int threads) noexcept nogil:
     return <int> min(<int64_t> threads, max(<int64_t> 2, cost // 1000))
 
 
+cdef class Layout:
+    """How arrays lie in memory: native type, shape and strides."""
+
+    def __cinit__(self, cnp.dtype dtype not None, tuple shape not None, tuple strides not None):
+        cdef int i
+        if len(shape) > CPOOL_MAXDIM or len(shape) != len(strides):
+            raise ValueError("too many axes")
+        self.dtype = dtype
+        self.ndim = len(shape)
+        for i in range(self.ndim):
+            self.dims[i], self.strides[i] = shape[i], strides[i]
+
+    cdef bint holds(self, cnp.ndarray array) noexcept:
+        """Whether the array lies so."""
+        cdef int i
+        if array.ndim != self.ndim or <object> cnp.PyArray_DESCR(array) is not self.dtype:
+            return False
+        for i in range(self.ndim):
+            if array.shape[i] != self.dims[i] or cnp.PyArray_STRIDES(array)[i] != self.strides[i]:
+                return False
+        return True
+
+    cdef object empty(self):
+        """A new array that lies so; the strides must be those of a packed one."""
+        Py_INCREF(self.dtype)
+        return PyArray_NewFromDescr(
+            <PyTypeObject *> cnp.ndarray, <cnp.PyArray_Descr *> self.dtype, self.ndim, <cnp.npy_intp *> self.dims,
+            <cnp.npy_intp *> self.strides, NULL, 0, None)
+
+
+cdef cnp.ndarray target_of(Layout result, cnp.ndarray x, out):
+    """`out`, if it lies as a new result would and apart from x; a new array if it is None; else None."""
+    if out is None:
+        return result.empty()
+    if type(out) is not cnp.ndarray or not result.holds(<cnp.ndarray> out) or (
+            not cnp.PyArray_ISWRITEABLE(<cnp.ndarray> out) or not apart(x, <cnp.ndarray> out)):
+        return None
+    return <cnp.ndarray> out
+
+
 cdef class Call:
     """A plan made ready for the CPU."""
 
@@ -317,12 +363,7 @@ cdef class Call:
             self.set_division(spec["division"])
         self.cost = spec["cost"]
         self.measured = False
-        self.out_shape = plan.out_shape
-        self.out_dtype = plan.out_dtype
-        self.out_ndim = len(plan.out_shape)
-        for i in range(self.out_ndim):
-            self.out_dims[i] = plan.out_shape[i]
-            self.out_strides[i] = spec["out_strides"][i]
+        self.result = Layout.__new__(Layout, plan.out_dtype, plan.out_shape, spec["out_strides"])
 
     cdef set_division(self, dict spec):
         cdef cpool_division *d = &self.division
@@ -370,13 +411,6 @@ cdef class Call:
             return 1
         return min(limit, max(2, self.cost // 1000))
 
-    cdef object empty(self):
-        """A new array for the result."""
-        Py_INCREF(self.out_dtype)
-        return PyArray_NewFromDescr(
-            <PyTypeObject *> cnp.ndarray, <cnp.PyArray_Descr *> self.out_dtype, self.out_ndim,
-            <cnp.npy_intp *> self.out_dims, <cnp.npy_intp *> self.out_strides, NULL, 0, None)
-
     @property
     def gathers(self):
         """Whether rows are copied to a tile first."""
@@ -389,22 +423,11 @@ cdef class Call:
     def run(self, cnp.ndarray x not None, cnp.ndarray out, int threads, cnp.ndarray indices=None):
         """Pool x, which is as the plan says, into `out` or a new array; the result. `indices` lie as it does."""
         if out is None:
-            out = self.empty()
+            out = self.result.empty()
         if self.c.units and self.c.lines:
             self.execute(<const char *> cnp.PyArray_DATA(x), <char *> cnp.PyArray_DATA(out),
                          NULL if indices is None else <int64_t *> cnp.PyArray_DATA(indices), threads)
         return out
-
-    cdef bint fits(self, cnp.ndarray out) noexcept:
-        """Whether `out` lies in memory as a new result would."""
-        cdef int i
-        if out.ndim != self.out_ndim or not cnp.PyArray_ISWRITEABLE(out) or (
-                <object> cnp.PyArray_DESCR(out) is not self.out_dtype):
-            return False
-        for i in range(self.out_ndim):
-            if out.shape[i] != self.out_dims[i] or cnp.PyArray_STRIDES(out)[i] != self.out_strides[i]:
-                return False
-        return True
 
     cdef int start(self, cnp.ndarray x, cnp.ndarray out, threads) except -1:
         """Run; how many threads there may be is only asked when it matters."""
@@ -425,10 +448,8 @@ cdef class Call:
         if self.divides:
             team.run = run_divided
             team.division = &self.division
-            # whole planes, or shares of the few there are: each share divides what it needs
-            team.together = self.c.units // max(self.division.planes, 1)
-            if self.division.planes < 4 * size:
-                team.together = max((self.c.units + size - 1) // size, 1)
+            if self.division.planes >= 4 * size:  # of fewer planes, each piece divides what it needs
+                team.together = self.c.units // self.division.planes
         team.x = x
         team.out = out
         team.indices = indices
@@ -494,79 +515,98 @@ cdef class Call:
         cpool_mode_leave(mode)
 
 
-cdef class Prepared:
-    """A call bound to shape, strides and type, which it checks."""
+cdef class Short:
+    """A call bound to arrays that lie as they did before, which it checks: the short way in."""
+
+    cdef object threads
+
+    cdef object run(self, x, out, indices):
+        """The result, or None if the arrays lie otherwise."""
+        raise NotImplementedError
+
+
+cdef class Prepared(Short):
+    """A call of one array."""
 
     cdef Call call
-    cdef object threads, x_dtype
-    cdef int ndim
-    cdef int64_t x_dims[66]
-    cdef int64_t x_strides[66]
+    cdef Layout x
 
     def __cinit__(self, Call call, threads):
-        cdef int i
+        plan = call.plan
         self.call, self.threads = call, threads
-        self.x_dtype = call.plan.x_dtype
-        self.ndim = len(call.plan.x_shape)
-        for i in range(self.ndim):
-            self.x_dims[i] = call.plan.x_shape[i]
-            self.x_strides[i] = call.plan.x_strides[i]
+        self.x = Layout.__new__(Layout, plan.x_dtype, plan.x_shape, plan.x_strides)
 
     def __call__(self, x, out):
-        return self.run(x, out)
+        return self.run(x, out, None)
 
-    cdef object run(self, x, out):
-        """The result, or None if the arrays lie otherwise."""
-        cdef cnp.ndarray source, target
-        cdef Call call = self.call
-        cdef int i
-        if type(x) is not cnp.ndarray:
+    cdef object run(self, x, out, indices):
+        cdef cnp.ndarray target
+        if type(x) is not cnp.ndarray or not self.x.holds(<cnp.ndarray> x):
             return None
-        source = <cnp.ndarray> x
-        if source.ndim != self.ndim or <object> cnp.PyArray_DESCR(source) is not self.x_dtype:
-            return None
-        for i in range(self.ndim):
-            if source.shape[i] != self.x_dims[i] or cnp.PyArray_STRIDES(source)[i] != self.x_strides[i]:
-                return None
-        if out is None:
-            target = call.empty()
-        else:
-            if type(out) is not cnp.ndarray:
-                return None
-            target = <cnp.ndarray> out
-            if not call.fits(target) or not apart(source, target):
-                return None
-        call.start(source, target, self.threads)
+        target = target_of(self.call.result, <cnp.ndarray> x, out)
+        if target is not None:
+            self.call.start(<cnp.ndarray> x, target, self.threads)
         return target
 
 
-def scatter(cnp.ndarray grad not None, cnp.ndarray indices not None, cnp.ndarray out not None, dict spec, int threads):
-    """Add gradients to the elements that indices name; all arrays in C order. False: an index lies in no plane."""
+cdef class Scatter(Short):
+    """Gradients added to the elements that indices name. All arrays are packed in one order of their axes."""
+
     cdef cpool_scatter c
-    cdef Team team
-    cdef int64_t units
-    cdef int bad
-    memset(&c, 0, sizeof(c))
-    c.type, c.size = spec["type"], spec["size"]
-    c.outer, c.outputs, c.length, c.inner = spec["outer"], spec["outputs"], spec["length"], spec["inner"]
-    if spec["lowest"] is not None:
-        c.lowest, c.highest = ints(spec["lowest"]), ints(spec["highest"])
-    with nogil:
-        bad = cpool_scatter_check(&c, <const int64_t *> cnp.PyArray_DATA(indices), 0, c.outer)
-    if bad:
-        return False
-    units = cpool_scatter_units(&c)
-    if units:
-        team.run = run_scatter
-        team.together = 1
+    cdef Layout grad, indices, result
+
+    def __cinit__(self, dict spec, threads):
+        cdef cpool_scatter *c = &self.c
+        memset(c, 0, sizeof(cpool_scatter))
+        c.kernels = &find_isa(spec["isa"]).of[<int> CPOOL_AVG]
+        c.type, c.size = spec["type"], spec["size"]
+        c.outer, c.outputs, c.length, c.inner = spec["outer"], spec["outputs"], spec["length"], spec["inner"]
+        cpool_scatter_cut(c)
+        self.threads = threads
+        self.grad, self.indices, self.result = [Layout.__new__(Layout, *spec[name]) for name in (
+            "grad", "indices", "result")]
+
+    cdef object run(self, x, out, indices):
+        if type(x) is not cnp.ndarray or type(indices) is not cnp.ndarray or not self.grad.holds(<cnp.ndarray> x) or (
+                not self.indices.holds(<cnp.ndarray> indices) or out is not None):
+            return None
+        return self.add(<cnp.ndarray> x, <cnp.ndarray> indices, None)
+
+    def add(self, cnp.ndarray grad not None, cnp.ndarray indices not None, cnp.ndarray out):
+        """The result, in `out` if that isn't None. None, and nothing is written, if an index lies in no plane."""
+        cdef cpool_scatter c = self.c
+        cdef Team team
+        cdef int64_t units = cpool_scatter_units(&c), looks = c.outer * c.chunks
+        cdef bint fresh = out is None, look = not fresh or c.segments > 1 or not c.length
+        cdef int limit
+        cdef int64_t[::1] bounds
+        if not c.outer or not c.inner:
+            return self.result.empty() if fresh else out
         team.gradients = &c
         team.x = <const char *> cnp.PyArray_DATA(grad)
         team.indices = <int64_t *> cnp.PyArray_DATA(indices)
-        team.out = <char *> cnp.PyArray_DATA(out)
-        team.cost = c.outer * c.inner * (c.length + 3 * c.outputs)
-        team.scratch = cpool_scatter_scratch(&c)
-        run_all(&team, units, team_size(team.cost, threads))
-    return True
+        team.together = 1
+        team.bad = 0
+        team.cost = looks * c.inner * 32 + 100
+        limit = self.threads()
+        if look and looks:
+            if c.segments > 1:
+                bounds = cnp.PyArray_EMPTY(1, [2 * looks], cnp.NPY_INT64, 0)
+                c.lowest, c.highest = &bounds[0], &bounds[looks]
+            team.run = run_look
+            team.scratch = 64
+            run_all(&team, looks, team_size(team.cost, limit))
+            if team.bad:
+                return None
+        if fresh:
+            out = self.result.empty()
+        if c.length:
+            team.run = run_scatter
+            team.out = <char *> cnp.PyArray_DATA(out)
+            team.cost = c.outer * c.inner * (c.length // 2 + 3 * c.outputs) + 100
+            team.scratch = cpool_scatter_scratch(&c)
+            run_all(&team, units, team_size(team.cost, limit))
+        return None if team.bad else out
 
 
 def scale(cnp.ndarray x not None, cnp.ndarray factor not None, cnp.ndarray out not None, dict spec, int threads):
@@ -588,9 +628,6 @@ def scale(cnp.ndarray x not None, cnp.ndarray factor not None, cnp.ndarray out n
         team.cost = c.batch * c.channels * c.inner * 3 // 10 + 100
         team.scratch = 64
         run_all(&team, units, team_size(team.cost, threads))
-
-
-SCATTER_CHUNK = CPOOL_SCATTER_CHUNK
 
 
 cdef class DefaultMode:
@@ -616,7 +653,7 @@ cdef class Seen:
 
     cdef str name
     cdef tuple args
-    cdef Prepared call
+    cdef Short call
 
 
 cdef bint same(a, b) noexcept:
@@ -655,7 +692,7 @@ cdef Py_ssize_t slot(str name, tuple args, cnp.ndarray x) except -1:
     return <Py_ssize_t> ((mixed >> 32) % <uint64_t> SLOTS)
 
 
-def again(str name not None, tuple args not None, x, out):
+def again(str name not None, tuple args not None, x, out, indices=None):
     """The result of a call that was seen before, into `out` if it lies as a new result would; else None."""
     cdef Seen found
     if type(x) is not cnp.ndarray:
@@ -666,16 +703,16 @@ def again(str name not None, tuple args not None, x, out):
         return None
     if found is None or found.name != name or not same(found.args, args):
         return None
-    return found.call.run(x, out)
+    return found.call.run(x, out, indices)
 
 
-def remember(str name not None, tuple args not None, cnp.ndarray x not None, Call call not None, threads):
+def remember(str name not None, tuple args not None, cnp.ndarray x not None, Short call not None):
     """Keep a call for `again`."""
     cdef Seen entry
     if not lasts(args):
         return
     entry = Seen.__new__(Seen)
-    entry.name, entry.args, entry.call = name, args, Prepared.__new__(Prepared, call, threads)
+    entry.name, entry.args, entry.call = name, args, call
     seen[slot(name, args, x)] = entry
 
 

@@ -193,7 +193,6 @@ GROUP = 2048  # elements of the lines that are worked on together
 LINES = 64  # the most of them; as in simd/walk.c
 STRIP = 64  # elements of a line that AVX-512 keeps in registers
 PAD = 16
-SCATTER_CHUNK = _kernels.SCATTER_CHUNK
 ROW_TABLE = 32768  # rows of outer windows that are listed once; more are listed as they come
 
 
@@ -490,11 +489,6 @@ def run(plan: Plan, x: Array, out: Array | None, indices: Array | None = None) -
     return call_of(plan).run(x, out, get_num_threads(), indices)
 
 
-def scatter(grad: Array, indices: Array, out: Array, spec: dict[str, Any]) -> bool:
-    """Add gradients to the elements that indices name; False, and nothing is written, if one lies in no plane."""
-    return _kernels.scatter(grad, indices, out, spec, get_num_threads())
-
-
 def scale(x: Array, factor: Array, out: Array, last: bool) -> None:
     """x (batch, channels, elements), or with its channels last, by factors (batch, channels); all packed."""
     batch, channels = factor.shape
@@ -515,4 +509,4 @@ def scale(x: Array, factor: Array, out: Array, last: bool) -> None:
 def remember(name: str, args: tuple[Any, ...], x: Array, plan: Plan) -> None:
     """Keep the call for `_kernels.again`, the short way for small arrays, if its tables are small."""
     if plan.weight <= 2**17:
-        _kernels.remember(name, args, x, call_of(plan), get_num_threads)
+        _kernels.remember(name, args, x, call_of(plan).prepared(get_num_threads))

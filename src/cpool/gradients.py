@@ -21,6 +21,7 @@ Shape = tuple[int, ...]
 Tables = tuple[Windows | None, ...]
 
 SLICE = 2**18  # gradients that are divided in advance at a time
+PLANE = 2**22  # the most of one plane that the core divides
 PAIR = windows(2, 1)  # a quotient and its error: both are added
 
 
@@ -182,7 +183,7 @@ def _plan(
         or grad.dtype == np.float64
         or set(pooled) != set(axes)
         or not grad.dtype.isnative
-        or grad.size // planes > SLICE
+        or grad.size // planes > PLANE
         or not grad.transpose(order).flags.c_contiguous
     ):
         return None
@@ -268,12 +269,18 @@ def _quotients(grad: Array, by: Array) -> tuple[Array, int]:
 # ---- the largest -----------------------------------------------------------------------------------
 
 
-def _max(name: str, rank: int, where: Any, grad: Any, indices: Any, input_shape: Any, out: Any, backend: Any) -> Any:
+def _max(
+    op: Operation, rank: int, where: Any, grad: Any, indices: Any, input_shape: Any, out: Any, backend: Any
+) -> Any:
+    if backend is None and dispatch.is_default():
+        result = _kernels.again(op.back, (input_shape, where), grad, out, indices)
+        if result is not None:
+            return result
     array, wrap, shape = _admit(grad, input_shape, ("float",))
     dispatch.choose(backend)
     dtype = arrays.native(array.dtype)
-    axes = _axes_of(lambda: _max_axes(name, rank, where, shape))
-    _check_kept(name, axes, shape, array.shape)
+    axes = _axes_of(lambda: _max_axes(op.name, rank, where, shape))
+    _check_kept(op.name, axes, shape, array.shape)
     places = _admit_indices(indices, array.shape)
     target = None if out is None else _check_out(out, shape, dtype)
     order = memory_order(array.shape, array.strides)
@@ -283,34 +290,47 @@ def _max(name: str, rank: int, where: Any, grad: Any, indices: Any, input_shape:
     outer = order[:first] if together else tuple(a for a in order if a not in pooled)
     inner = order[first + len(pooled) :] if together else ()
     turned = (*outer, *pooled, *inner)  # so the kernel takes them, packed
-    gradients = np.ascontiguousarray(array.transpose(turned).astype(dtype, copy=False))
-    elements = np.ascontiguousarray(places.transpose(turned))
+    gradients = _packed(array.astype(dtype, copy=False), turned)
+    elements = _packed(places, turned)
+    strides = packed_strides(shape, turned, dtype.itemsize)
     spec = {
+        "isa": cpu.simd(),
         "type": cpu.type_code(dtype),
         "size": dtype.itemsize,
         "outer": product([shape[a] for a in outer]),
         "outputs": product([array.shape[a] for a in pooled]),
         "length": product([shape[a] for a in pooled]),
         "inner": product([shape[a] for a in inner]),
+        "grad": (dtype, array.shape, gradients.strides),
+        "indices": (elements.dtype, array.shape, elements.strides),
+        "result": (dtype, shape, strides),
     }
-    spec |= _reach(elements, **spec)
+    scatter = _kernels.Scatter(spec, cpu.get_num_threads)
     direct = (
         target is not None
         and target.dtype.isnative
         and target.transpose(turned).flags.c_contiguous
         and not any(np.may_share_memory(target, part) for part in (array, places))
     )
-    into = target.transpose(turned) if target is not None and direct else np.empty([shape[a] for a in turned], dtype)
-    if not cpu.scatter(gradients, elements, into, spec):
+    result = scatter.add(gradients, elements, target if direct else None)
+    if result is None:
         length = spec["length"]
         wrong = arrays.admit("indices", indices)[0][(places < 0) | (places >= length)][0]
         bad_value("indices", int(wrong), f"a plane has {length} elements: from 0 to {length - 1}")
-    result = into.transpose(np.argsort(turned))
     if target is not None:
         if not direct:
             target[...] = result
         return out
+    if gradients is grad and elements is indices:
+        _kernels.remember(op.back, (shape, functional._frozen(where)), array, scatter)
     return result if wrap is None else wrap(result)
+
+
+def _packed(array: Array, order: Shape) -> Array:
+    """The array with its axes packed in this order of memory; itself, if it is."""
+    if array.strides == packed_strides(array.shape, order, array.itemsize):
+        return array
+    return np.ascontiguousarray(array.transpose(order)).transpose(np.argsort(order))
 
 
 def _max_axes(name: str, rank: int, where: Any, shape: Shape) -> Shape:
@@ -336,18 +356,6 @@ def _admit_indices(indices: Any, shape: Shape) -> Array:
     if places.shape != shape:
         bad_value("indices", places.shape, f"the gradient's shape {shape} is needed")
     return places.astype(np.int64, copy=False)
-
-
-def _reach(elements: Array, *, outer: int, outputs: int, length: int, inner: int, **_: Any) -> dict[str, Any]:
-    """The lowest and the highest index of every few outputs, for planes that are worked on in segments."""
-    if length <= 2**10 or not elements.size:
-        return {"lowest": None, "highest": None}
-    planes = elements.reshape(outer, outputs, inner)
-    starts = np.arange(0, outputs, cpu.SCATTER_CHUNK)
-    return {
-        "lowest": np.minimum.reduceat(planes.min(axis=2), starts, axis=1),
-        "highest": np.maximum.reduceat(planes.max(axis=2), starts, axis=1),
-    }
 
 
 # ---- one for each operation -----------------------------------------------------------------------
@@ -502,7 +510,7 @@ def adaptive_max_pool_backward(
     >>> cpool.adaptive_max_pool_backward(np.ones(3), indices, (5,))
     array([0., 1., 1., 0., 1.])
     """
-    return _max("adaptive_max_pool", 0, axes, grad, indices, input_shape, out, backend)
+    return _max(functional._ADAPTIVE_MAX[0], 0, axes, grad, indices, input_shape, out, backend)
 
 
 def adaptive_max_pool1d_backward(
@@ -515,7 +523,7 @@ def adaptive_max_pool1d_backward(
     backend: Any = None,
 ) -> Any:
     """The gradient of `adaptive_max_pool1d` with respect to x."""
-    return _max("adaptive_max_pool1d", 1, data_format, grad, indices, input_shape, out, backend)
+    return _max(functional._ADAPTIVE_MAX[1], 1, data_format, grad, indices, input_shape, out, backend)
 
 
 def adaptive_max_pool2d_backward(
@@ -528,7 +536,7 @@ def adaptive_max_pool2d_backward(
     backend: Any = None,
 ) -> Any:
     """The gradient of `adaptive_max_pool2d` with respect to x."""
-    return _max("adaptive_max_pool2d", 2, data_format, grad, indices, input_shape, out, backend)
+    return _max(functional._ADAPTIVE_MAX[2], 2, data_format, grad, indices, input_shape, out, backend)
 
 
 def adaptive_max_pool3d_backward(
@@ -541,7 +549,7 @@ def adaptive_max_pool3d_backward(
     backend: Any = None,
 ) -> Any:
     """The gradient of `adaptive_max_pool3d` with respect to x."""
-    return _max("adaptive_max_pool3d", 3, data_format, grad, indices, input_shape, out, backend)
+    return _max(functional._ADAPTIVE_MAX[3], 3, data_format, grad, indices, input_shape, out, backend)
 
 
 def max_pool_backward(
@@ -554,7 +562,7 @@ def max_pool_backward(
     backend: Any = None,
 ) -> Any:
     """The gradient of `max_pool` with respect to x."""
-    return _max("max_pool", 0, axes, grad, indices, input_shape, out, backend)
+    return _max(functional._MAX[0], 0, axes, grad, indices, input_shape, out, backend)
 
 
 def max_pool1d_backward(
@@ -567,7 +575,7 @@ def max_pool1d_backward(
     backend: Any = None,
 ) -> Any:
     """The gradient of `max_pool1d` with respect to x."""
-    return _max("max_pool1d", 1, data_format, grad, indices, input_shape, out, backend)
+    return _max(functional._MAX[1], 1, data_format, grad, indices, input_shape, out, backend)
 
 
 def max_pool2d_backward(
@@ -580,7 +588,7 @@ def max_pool2d_backward(
     backend: Any = None,
 ) -> Any:
     """The gradient of `max_pool2d` with respect to x."""
-    return _max("max_pool2d", 2, data_format, grad, indices, input_shape, out, backend)
+    return _max(functional._MAX[2], 2, data_format, grad, indices, input_shape, out, backend)
 
 
 def max_pool3d_backward(
@@ -593,7 +601,7 @@ def max_pool3d_backward(
     backend: Any = None,
 ) -> Any:
     """The gradient of `max_pool3d` with respect to x."""
-    return _max("max_pool3d", 3, data_format, grad, indices, input_shape, out, backend)
+    return _max(functional._MAX[3], 3, data_format, grad, indices, input_shape, out, backend)
 
 
 def global_max_pool_backward(
@@ -610,4 +618,4 @@ def global_max_pool_backward(
     op, shape = functional._GLOBAL_MAX, _as_shape(input_shape)
     grad, indices = _keep(op, (data_format,), keepdims, shape, grad, indices)
     axes = _axes_of(lambda: op.rule(shape, (data_format,)))[0]
-    return _max(op.name, 0, axes, grad, indices, input_shape, out, backend)
+    return _max(op, 0, axes, grad, indices, input_shape, out, backend)

@@ -185,21 +185,27 @@ void cpool_divided_run(const cpool_call *c, const cpool_division *d, const char 
 
 /* ---- gradients of the largest ---------------------------------------------------------------- */
 
-#define CPOOL_SCATTER_CHUNK 64
-
-/* Gradients and indices are [outer][outputs][inner], the result is [outer][length][inner]. */
+/* Gradients and indices are [outer][outputs][inner], the result is [outer][length][inner]. A plane is worked on in
+ * segments; where there are several, `look` must have noted what indices there are in every chunk of outputs. */
 typedef struct {
+    const cpool_kernels *kernels; /* of averages */
     int type, size;
     int64_t outer, outputs, length, inner;
-    const int64_t *lowest, *highest; /* of the indices of every CHUNK outputs of a plane; or NULL */
+    /* set by cpool_scatter_cut: elements and channels of a piece of work, how many there are, chunks of outputs;
+     * elements, channels and planes that are summed together, and outputs that become doubles at a time */
+    int64_t segment, segments, group, groups, chunks, rows, width, planes, step;
+    int64_t *lowest, *highest; /* indices of each chunk of each plane */
 } cpool_scatter;
 
-/* Whether an index of planes [begin, end) lies outside its plane. */
-int cpool_scatter_check(const cpool_scatter *c, const int64_t *indices, int64_t begin, int64_t end);
+void cpool_scatter_cut(cpool_scatter *c);
 int64_t cpool_scatter_units(const cpool_scatter *c);
 int64_t cpool_scatter_scratch(const cpool_scatter *c);
-void cpool_scatter_run(const cpool_scatter *c, const char *grad, const int64_t *indices, char *out, int64_t begin,
-                       int64_t end, void *scratch);
+/* Whether an index of chunks [begin, end), counted through all planes, lies outside its plane; notes the bounds, if
+ * there is room for them. */
+int cpool_scatter_look(const cpool_scatter *c, const int64_t *indices, int64_t begin, int64_t end);
+/* Run pieces [begin, end). Whether an index lies outside its plane; where there are several segments, `look` tells. */
+int cpool_scatter_run(const cpool_scatter *c, const char *grad, const int64_t *indices, char *out, int64_t begin,
+                      int64_t end, void *scratch);
 
 /* ---- channels by their factors ---------------------------------------------------------------- */
 

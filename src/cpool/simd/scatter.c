@@ -4,87 +4,84 @@
 #include "cpool_simd.h"
 #include "scalar.h"
 
+#if defined(__GNUC__)
+#define NOINLINE __attribute__((noinline))
+#else
+#define NOINLINE
+#endif
+
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
-enum { SEGMENT = 16384, CHUNK = CPOOL_SCATTER_CHUNK, CHANNELS = 16 };
-
-static int64_t channels_of(const cpool_scatter *c) { return least(c->inner, CHANNELS); }
-static int64_t segment_of(const cpool_scatter *c) { return least(c->length, SEGMENT / channels_of(c)); }
+static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
-int64_t cpool_scatter_units(const cpool_scatter *c)
+enum {
+    SUMS = 16384,     /* sums at a time */
+    CHANNELS = 16,    /* neighbours that are summed together, or a multiple */
+    SEGMENT = 131072, /* elements of a piece of work */
+    SHARES = 16,      /* pieces of work that there should be */
+    SHORTEST = 16384, /* elements of a piece that is worth it */
+    SOME = 1024,      /* gradients that become doubles at a time; a row of sums at least */
+    CHUNK = 64,       /* outputs whose indices have common bounds */
+    SPARSE = 4,       /* elements for each output: most get nothing */
+    SMALL = 512,      /* elements of a plane that is not worth the difference */
+    SLOTS = 1024      /* elements of a piece that get more than one, where most get nothing */
+};
+
+static int is_sparse(const cpool_scatter *c) { return c->outputs * SPARSE <= c->length && (c->outputs == 1 || c->length > SMALL); }
+
+void cpool_scatter_cut(cpool_scatter *c)
 {
-    return c->outer * parts(c->inner, channels_of(c)) * parts(c->length, segment_of(c));
+    int64_t shares = parts(SHARES, most(c->outer, 1)), longest = most(SEGMENT / most(c->inner, 1), 64);
+    c->group = c->inner;
+    if (shares > 1 && c->inner >= 4 * CHANNELS) /* channels share nothing: split them first */
+        c->group = most(parts(parts(c->inner, shares), CHANNELS), 2) * CHANNELS;
+    shares = parts(shares, parts(most(c->inner, 1), most(c->group, 1)));
+    if (shares > 1)
+        longest = least(longest, most(parts(c->length, shares), parts(SHORTEST, most(c->group, 1))));
+    c->segment = most(least(c->length, longest), 1);
+    c->segments = most(parts(c->length, c->segment), 1);
+    c->groups = parts(c->inner, most(c->group, 1));
+    c->width = least(most(c->group, 1), most(SUMS / c->segment / CHANNELS, 1) * CHANNELS);
+    c->rows = SUMS / c->width;
+    c->step = most(SOME / c->width, 1);
+    c->planes = c->segments == 1 && c->width == c->inner ? most(c->rows / c->segment, 1) : 1;
+    c->chunks = parts(c->outputs, CHUNK);
 }
+
+int64_t cpool_scatter_units(const cpool_scatter *c) { return c->outer * c->segments * c->groups; }
+
+/* Elements that get more than one gradient, by where they are. */
+typedef struct {
+    int64_t at[SLOTS]; /* in the piece, counted with its channels; or -1 */
+    double sum[SLOTS], low[SLOTS];
+    int64_t used;
+    int taken[SLOTS / 2]; /* places of those used */
+} table;
 
 int64_t cpool_scatter_scratch(const cpool_scatter *c)
 {
-    return (int64_t)sizeof(double) * (2 * segment_of(c) * channels_of(c) + CHUNK * CHANNELS);
+    (void)c;
+    return (int64_t)sizeof(double) * 3 * SUMS + (int64_t)sizeof(table);
 }
 
-static double load(const cpool_scatter *c, const char *p)
+int cpool_scatter_look(const cpool_scatter *c, const int64_t *indices, int64_t begin, int64_t end)
 {
-    double wide;
-    float single;
-    uint16_t half;
-    switch (c->type) {
-    case CPOOL_F64:
-        memcpy(&wide, p, 8);
-        return wide;
-    case CPOOL_F32:
-        memcpy(&single, p, 4);
-        return single;
-    default:
-        memcpy(&half, p, 2);
-        return c->type == CPOOL_F16 ? cpool_from_f16(half) : cpool_from_bf16(half);
+    int bad = 0;
+    for (int64_t unit = begin; unit < end; unit++) {
+        const int64_t first = unit % c->chunks * CHUNK, n = least(CHUNK, c->outputs - first) * c->inner;
+        const int64_t *index = indices + (unit / c->chunks * c->outputs + first) * c->inner;
+        int64_t low = c->length, high = -1;
+        for (int64_t i = 0; i < n; i++) {
+            low = least(low, index[i]);
+            high = most(high, index[i]);
+        }
+        bad |= low < 0 || high >= c->length;
+        if (c->lowest) {
+            c->lowest[unit] = low;
+            c->highest[unit] = high;
+        }
     }
-}
-
-/* Neighbouring gradients as doubles, and sums as what they are stored as: one loop for each type, for the compiler. */
-#define EACH(CTYPE, SIZE, BODY)                                                                                    \
-    for (int64_t i = 0; i < n; i++) {                                                                              \
-        CTYPE x;                                                                                                   \
-        BODY;                                                                                                      \
-    }                                                                                                              \
-    break
-
-static void load_some(const cpool_scatter *c, const char *p, int64_t n, double *to)
-{
-    switch (c->type) {
-    case CPOOL_F64:
-        EACH(double, 8, memcpy(&x, p + 8 * i, 8); to[i] = x);
-    case CPOOL_F32:
-        EACH(float, 4, memcpy(&x, p + 4 * i, 4); to[i] = x);
-    case CPOOL_F16:
-        EACH(uint16_t, 2, memcpy(&x, p + 2 * i, 2); to[i] = cpool_from_f16(x));
-    default:
-        EACH(uint16_t, 2, memcpy(&x, p + 2 * i, 2); to[i] = cpool_from_bf16(x));
-    }
-}
-
-static void store_some(const cpool_scatter *c, const double *from, int64_t n, char *p)
-{
-    switch (c->type) {
-    case CPOOL_F64:
-        EACH(double, 8, x = from[i]; memcpy(p + 8 * i, &x, 8));
-    case CPOOL_F32:
-        EACH(float, 4, x = (float)from[i]; memcpy(p + 4 * i, &x, 4));
-    case CPOOL_F16:
-        EACH(uint16_t, 2, x = cpool_to_f16((float)from[i]); memcpy(p + 2 * i, &x, 2));
-    default:
-        EACH(uint16_t, 2, x = cpool_to_bf16((float)from[i]); memcpy(p + 2 * i, &x, 2));
-    }
-}
-#undef EACH
-
-int cpool_scatter_check(const cpool_scatter *c, const int64_t *indices, int64_t begin, int64_t end)
-{
-    const int64_t per_plane = c->outputs * c->inner;
-    const uint64_t last = (uint64_t)c->length - 1;
-    uint64_t bad = 0; /* its sign: an index or what is left above it was negative */
-    for (int64_t i = begin * per_plane; i < end * per_plane; i++)
-        bad |= (uint64_t)indices[i] | (last - (uint64_t)indices[i]);
-    return (int)(bad >> 63);
+    return bad;
 }
 
 /* A sum of doubles that is not finite: what it is, or what it would be had nothing run over on the way. */
@@ -95,7 +92,8 @@ static double rescued(const cpool_scatter *c, const char *grad, const int64_t *i
     for (int64_t o = 0; o < c->outputs; o++) {
         if (indices[o * c->inner] != place)
             continue;
-        double g = load(c, grad + o * c->inner * c->size);
+        double g;
+        cpool_load_floats(c->type, grad + o * c->inner * c->size, 1, &g);
         if (g != g)
             return g;
         up |= g == (double)INFINITY;
@@ -108,65 +106,275 @@ static double rescued(const cpool_scatter *c, const char *grad, const int64_t *i
     return (sum.hi + sum.lo) * 0x1p128;
 }
 
-void cpool_scatter_run(const cpool_scatter *c, const char *grad, const int64_t *indices, char *out, int64_t begin,
-                       int64_t end, void *scratch)
+/* What a thread works on: `b` neighbouring channels of n elements of a plane, from `segment` on. */
+typedef struct {
+    const char *grad;
+    const int64_t *index;
+    const int64_t *lowest, *highest; /* of the plane, or NULL */
+    int64_t segment, n, b;
+    char *to;
+} piece;
+
+static int misses(const piece *p, int64_t k)
 {
-    const int64_t width = channels_of(c), length = segment_of(c);
-    const int64_t blocks = parts(c->inner, width), segments = parts(c->length, length), chunks = parts(c->outputs, CHUNK);
-    double *acc = (double *)scratch, *low = acc + length * width, *some = low + length * width;
-    const int pairs = c->type == CPOOL_F64;
-    for (int64_t unit = begin; unit < end; unit++) {
-        const int64_t segment = unit % segments * length, channel = unit / segments % blocks * width;
-        const int64_t plane = unit / segments / blocks;
-        const int64_t n = least(length, c->length - segment), b = least(width, c->inner - channel);
-        const char *g = grad + (plane * c->outputs * c->inner + channel) * c->size;
-        const int64_t *index = indices + plane * c->outputs * c->inner + channel;
-        memset(acc, 0, (size_t)(n * b) * 8);
-        if (pairs)
-            memset(low, 0, (size_t)(n * b) * 8);
-        for (int64_t k = 0; k < chunks; k++) {
-            if (c->lowest && (c->highest[plane * chunks + k] < segment || c->lowest[plane * chunks + k] >= segment + n))
+    return p->lowest && (p->highest[k] < p->segment || p->lowest[k] >= p->segment + p->n);
+}
+
+/* ---- where most elements get something: a sum for each ------------------------------------------- */
+
+typedef struct {
+    double *acc, *low, *some;
+} sums;
+
+/* Add `count` outputs of b channels. Whether something fell outside of [segment, segment + n). On its own, so that
+ * the loop has the registers to itself. */
+static NOINLINE int add_some(const int64_t *restrict index, int64_t inner, const double *restrict some, int64_t count,
+                             int64_t b, int64_t segment, int64_t n, double *restrict acc)
+{
+    uint64_t elsewhere = 0;
+    for (int64_t o = 0; o < count; o++, index += inner, some += b)
+        for (int64_t ch = 0; ch < b; ch++) {
+            const uint64_t at = (uint64_t)(index[ch] - segment);
+            if (at < (uint64_t)n)
+                acc[at * (uint64_t)b + (uint64_t)ch] += some[ch];
+            else
+                elsewhere = 1;
+        }
+    return (int)elsewhere;
+}
+
+static NOINLINE int add_one_by_one(const int64_t *restrict index, const double *restrict some, int64_t count,
+                                   int64_t segment, int64_t n, double *restrict acc)
+{
+    uint64_t elsewhere = 0;
+    for (int64_t o = 0; o < count; o++) {
+        const uint64_t at = (uint64_t)(index[o] - segment);
+        if (at < (uint64_t)n)
+            acc[at] += some[o];
+        else
+            elsewhere = 1;
+    }
+    return (int)elsewhere;
+}
+
+static int add_pairs(const int64_t *index, int64_t inner, const double *some, int64_t count, int64_t b,
+                     int64_t segment, int64_t n, double *acc, double *low)
+{
+    int elsewhere = 0;
+    for (int64_t o = 0; o < count; o++, index += inner, some += b)
+        for (int64_t ch = 0; ch < b; ch++) {
+            const int64_t i = index[ch] - segment, at = i * b + ch;
+            if ((uint64_t)i >= (uint64_t)n) {
+                elsewhere = 1;
                 continue;
-            const int64_t first = k * CHUNK, count = least(CHUNK, c->outputs - first);
-            if (b == c->inner)
-                load_some(c, g + first * c->inner * c->size, count * b, some);
+            }
+            cpool_pair sum = {acc[at], low[at]}, one = {some[ch], 0.0};
+            sum = cpool_pair_add(sum, one);
+            acc[at] = sum.hi;
+            low[at] = sum.lo;
+        }
+    return elsewhere;
+}
+
+/* Add all that falls here. Whether something fell elsewhere. */
+static int add(const cpool_scatter *c, const piece *p, const sums *s)
+{
+    const int64_t inner = c->inner, b = p->b;
+    int elsewhere = 0;
+    for (int64_t k = 0; k < c->chunks; k++) {
+        if (misses(p, k))
+            continue;
+        const int64_t end = least((k + 1) * CHUNK, c->outputs), step = c->step;
+        for (int64_t first = k * CHUNK; first < end; first += step) {
+            const int64_t count = least(step, end - first);
+            const int64_t *index = p->index + first * inner;
+            if (b == inner)
+                cpool_load_floats(c->type, p->grad + first * inner * c->size, count * b, s->some);
             else
                 for (int64_t o = 0; o < count; o++)
-                    load_some(c, g + (first + o) * c->inner * c->size, b, some + o * b);
-            if (b == 1 && !pairs) {
-                for (int64_t o = 0; o < count; o++) {
-                    int64_t at = index[(first + o) * c->inner] - segment;
-                    if ((uint64_t)at < (uint64_t)n)
-                        acc[at] += some[o];
-                }
-                continue;
-            }
-            for (int64_t o = 0; o < count; o++)
-                for (int64_t ch = 0; ch < b; ch++) {
-                    int64_t at = index[(first + o) * c->inner + ch] - segment;
-                    if ((uint64_t)at >= (uint64_t)n)
-                        continue;
-                    at = at * b + ch;
-                    if (pairs) {
-                        cpool_pair sum = {acc[at], low[at]}, one = {some[o * b + ch], 0.0};
-                        sum = cpool_pair_add(sum, one);
-                        acc[at] = sum.hi;
-                        low[at] = sum.lo;
-                    } else
-                        acc[at] += some[o * b + ch];
-                }
+                    cpool_load_floats(c->type, p->grad + (first + o) * inner * c->size, b, s->some + o * b);
+            if (c->type == CPOOL_F64)
+                elsewhere |= add_pairs(index, inner, s->some, count, b, p->segment, p->n, s->acc, s->low);
+            else if (inner == 1)
+                elsewhere |= add_one_by_one(index, s->some, count, p->segment, p->n, s->acc);
+            else
+                elsewhere |= add_some(index, inner, s->some, count, b, p->segment, p->n, s->acc);
         }
-        if (pairs)
-            for (int64_t i = 0; i < n * b; i++) {
-                acc[i] += low[i];
-                if (acc[i] - acc[i] != 0.0)
-                    acc[i] = rescued(c, g + i % b * c->size, index + i % b, segment + i / b);
-            }
-        char *to = out + ((plane * c->length + segment) * c->inner + channel) * c->size;
-        if (b == c->inner)
-            store_some(c, acc, n * b, to);
-        else
-            for (int64_t i = 0; i < n; i++)
-                store_some(c, acc + i * b, b, to + i * c->inner * c->size);
     }
+    return elsewhere;
+}
+
+static double total(const cpool_scatter *c, const piece *p, double high, double low, int64_t i, int64_t ch)
+{
+    const double sum = high + low;
+    return sum - sum == 0.0 ? sum : rescued(c, p->grad + ch * c->size, p->index + ch, p->segment + i);
+}
+
+/* Several planes, if each fits as a whole: what was just written piece by piece is not quickly read in vectors. */
+static int run_dense(const cpool_scatter *c, const piece *whole, int64_t planes, const sums *s)
+{
+    const int64_t inner = c->inner, width = c->width, rows = c->rows;
+    const double one = 1.0;
+    int elsewhere = 0;
+    for (int64_t channel = 0; channel < whole->b; channel += width)
+        for (int64_t row = 0; row < whole->n; row += rows) {
+            piece p = *whole;
+            p.b = least(width, whole->b - channel);
+            p.n = least(rows, whole->n - row);
+            p.segment += row;
+            p.grad += channel * c->size;
+            p.index += channel;
+            p.to += (row * inner + channel) * c->size;
+            const int64_t size = p.n * p.b;
+            memset(s->acc, 0, (size_t)(planes * size) * 8);
+            if (c->type == CPOOL_F64)
+                memset(s->low, 0, (size_t)(planes * size) * 8);
+            for (int64_t q = 0; q < planes; q++) {
+                const sums here = {s->acc + q * size, s->low + q * size, s->some};
+                elsewhere |= add(c, &p, &here);
+                if (c->type == CPOOL_F64)
+                    for (int64_t i = 0; i < size; i++)
+                        here.acc[i] = total(c, &p, here.acc[i], here.low[i], i / p.b, i % p.b);
+                p.grad += c->outputs * inner * c->size;
+                p.index += c->outputs * inner;
+            }
+            const int64_t lines = p.b == inner ? 1 : p.n, n = p.b == inner ? planes * size : p.b;
+            for (int64_t i = 0; i < lines; i++) {
+                const cpool_result line = {s->acc + i * n, 0, &one, &one, n, p.to + i * inner * c->size, 1};
+                c->kernels->finish[CPOOL_SUM_F][c->type](&line, 1, 0);
+            }
+        }
+    return elsewhere && whole->n == c->length;
+}
+
+/* ---- where most get nothing: zeros, and gradients put among them ---------------------------------- */
+
+/* One more for an element that has something. Whether there was room. */
+static int add_again(const cpool_scatter *c, table *t, int64_t at, const char *element, const char *grad)
+{
+    uint64_t i = ((uint64_t)at * 0x9e3779b97f4a7c15u) >> 54; /* SLOTS is 2^10 */
+    double g;
+    while (t->at[i] >= 0 && t->at[i] != at)
+        i = (i + 1) % SLOTS;
+    if (t->at[i] < 0) {
+        if (t->used == SLOTS / 2)
+            return 0;
+        t->taken[t->used++] = (int)i;
+        t->at[i] = at;
+        t->low[i] = 0.0;
+        cpool_load_floats(c->type, element, 1, &t->sum[i]);
+    }
+    cpool_load_floats(c->type, grad, 1, &g);
+    if (c->type == CPOOL_F64) {
+        cpool_pair sum = {t->sum[i], t->low[i]}, more = {g, 0.0};
+        sum = cpool_pair_add(sum, more);
+        t->sum[i] = sum.hi;
+        t->low[i] = sum.lo;
+    } else
+        t->sum[i] += g;
+    return 1;
+}
+
+static void clear(table *t)
+{
+    while (t->used)
+        t->at[t->taken[--t->used]] = -1;
+}
+
+/* The bits are stored as they come: a gradient that is alone is its own sum, and a zero adds nothing. */
+#define PUT(BITS)                                                                                                  \
+    for (int64_t o = first; o < last; o++)                                                                         \
+        for (int64_t ch = 0; ch < b; ch++) {                                                                       \
+            const int64_t i = p->index[o * inner + ch] - p->segment, at = i * inner + ch;                          \
+            if ((uint64_t)i >= (uint64_t)n) {                                                                      \
+                *elsewhere = 1;                                                                                    \
+                continue;                                                                                          \
+            }                                                                                                      \
+            BITS there, bits;                                                                                      \
+            memcpy(&bits, p->grad + (o * inner + ch) * (int64_t)sizeof(BITS), sizeof(BITS));                       \
+            memcpy(&there, p->to + at * (int64_t)sizeof(BITS), sizeof(BITS));                                      \
+            if (!(BITS)(bits << 1))                                                                                \
+                continue;                                                                                          \
+            if (!there) {                                                                                          \
+                memcpy(p->to + at * (int64_t)sizeof(BITS), &bits, sizeof(BITS));                                   \
+                continue;                                                                                          \
+            }                                                                                                      \
+            if (!add_again(c, t, at, p->to + at * c->size, p->grad + (o * inner + ch) * c->size)) {                \
+                clear(t);                                                                                          \
+                return 0;                                                                                          \
+            }                                                                                                      \
+        }                                                                                                          \
+    break
+
+/* Whether it could be done: too many elements that get more than one are not for this. */
+static int run_sparse(const cpool_scatter *c, const piece *p, table *t, int *elsewhere)
+{
+    const int64_t inner = c->inner, b = p->b, n = p->n;
+    if (b == inner)
+        memset(p->to, 0, (size_t)(n * b * c->size));
+    else
+        for (int64_t i = 0; i < n; i++)
+            memset(p->to + i * inner * c->size, 0, (size_t)(b * c->size));
+    for (int64_t k = 0; k < c->chunks; k++) {
+        if (misses(p, k))
+            continue;
+        const int64_t first = k * CHUNK, last = least(first + CHUNK, c->outputs);
+        switch (c->size) {
+        case 2:
+            PUT(uint16_t);
+        case 4:
+            PUT(uint32_t);
+        default:
+            PUT(uint64_t);
+        }
+    }
+    for (int64_t k = 0; k < t->used; k++) {
+        const int i = t->taken[k];
+        const int64_t at = t->at[i];
+        double sum = t->sum[i];
+        if (c->type == CPOOL_F64)
+            sum = total(c, p, sum, t->low[i], at / inner, at % inner);
+        cpool_store_floats(c->type, &sum, 1, p->to + at * c->size);
+    }
+    clear(t);
+    return 1;
+}
+#undef PUT
+
+int cpool_scatter_run(const cpool_scatter *c, const char *grad, const int64_t *indices, char *out, int64_t begin,
+                      int64_t end, void *scratch)
+{
+    const int64_t inner = c->inner;
+    const sums s = {(double *)scratch, (double *)scratch + SUMS, (double *)scratch + 2 * SUMS};
+    table *t = (table *)(void *)(s.some + SUMS);
+    int elsewhere = 0, sparse = is_sparse(c);
+    t->used = 0;
+    if (sparse)
+        memset(t->at, 255, sizeof t->at);
+    int64_t group = begin % c->groups, part = begin / c->groups % c->segments, plane = begin / c->groups / c->segments;
+    for (int64_t unit = begin; unit < end; unit++) {
+        const int64_t channel = group * c->group;
+        piece p;
+        p.segment = part * c->segment;
+        p.n = least(c->segment, c->length - p.segment);
+        p.b = least(c->group, inner - channel);
+        p.lowest = c->lowest ? c->lowest + plane * c->chunks : NULL;
+        p.highest = c->highest ? c->highest + plane * c->chunks : NULL;
+        p.grad = grad + (plane * c->outputs * inner + channel) * c->size;
+        p.index = indices + plane * c->outputs * inner + channel;
+        p.to = out + ((plane * c->length + p.segment) * inner + channel) * c->size;
+        sparse = sparse && run_sparse(c, &p, t, &elsewhere); /* if it can't be done, the next are hardly different */
+        if (!sparse) {
+            const int64_t planes = least(c->planes, end - unit);
+            elsewhere |= run_dense(c, &p, planes, &s);
+            unit += planes - 1;
+            plane += planes - 1;
+        }
+        if (++group == c->groups) { /* divisions would cost more than a small plane */
+            group = 0;
+            if (++part == c->segments)
+                part = 0, plane++;
+        }
+    }
+    return elsewhere && c->segments == 1;
 }
