@@ -145,7 +145,7 @@ cdef class Call:
     cdef readonly int64_t cost  # nanoseconds on one thread: estimated, then measured
     cdef bint measured
 
-    cdef int start(self, cnp.ndarray x, cnp.ndarray out, threads) except -1
+    cdef int start(self, cnp.ndarray x, cnp.ndarray out, int64_t *indices, threads) except -1
     cdef int execute(self, const char *x, char *out, int64_t *indices, int threads) except -1
     cdef int execute_blocks(self, Team *team, int size) except -1
     cdef void total(self, Team *team, int64_t unit, int64_t blocks, bint first, bint last, int64_t at) noexcept nogil

@@ -429,13 +429,13 @@ cdef class Call:
                          NULL if indices is None else <int64_t *> cnp.PyArray_DATA(indices), threads)
         return out
 
-    cdef int start(self, cnp.ndarray x, cnp.ndarray out, threads) except -1:
+    cdef int start(self, cnp.ndarray x, cnp.ndarray out, int64_t *indices, threads) except -1:
         """Run; how many threads there may be is only asked when it matters."""
         cdef int limit = 1
         if self.c.units:
             if self.cost >= TEAM_WARM or force_team:
                 limit = threads()
-            self.execute(<const char *> cnp.PyArray_DATA(x), <char *> cnp.PyArray_DATA(out), NULL, limit)
+            self.execute(<const char *> cnp.PyArray_DATA(x), <char *> cnp.PyArray_DATA(out), indices, limit)
         return 0
 
     cdef int execute(self, const char *x, char *out, int64_t *indices, int threads) except -1:
@@ -526,27 +526,35 @@ cdef class Short:
 
 
 cdef class Prepared(Short):
-    """A call of one array."""
+    """A call of one array; where indices are wanted, too, it gives a pair."""
 
     cdef Call call
-    cdef Layout x
+    cdef Layout x, indices
 
     def __cinit__(self, Call call, threads):
         plan = call.plan
         self.call, self.threads = call, threads
         self.x = Layout.__new__(Layout, plan.x_dtype, plan.x_shape, plan.x_strides)
+        if plan.indexed:
+            self.indices = Layout.__new__(Layout, *plan.indices)
 
     def __call__(self, x, out):
         return self.run(x, out, None)
 
     cdef object run(self, x, out, indices):
-        cdef cnp.ndarray target
+        cdef cnp.ndarray target, where
         if type(x) is not cnp.ndarray or not self.x.holds(<cnp.ndarray> x):
             return None
-        target = target_of(self.call.result, <cnp.ndarray> x, out)
-        if target is not None:
-            self.call.start(<cnp.ndarray> x, target, self.threads)
-        return target
+        if self.indices is None:
+            target = target_of(self.call.result, <cnp.ndarray> x, out)
+            if target is not None:
+                self.call.start(<cnp.ndarray> x, target, NULL, self.threads)
+            return target
+        if out is not None:
+            return None
+        target, where = self.call.result.empty(), self.indices.empty()
+        self.call.start(<cnp.ndarray> x, target, <int64_t *> cnp.PyArray_DATA(where), self.threads)
+        return target, where
 
 
 cdef class Scatter(Short):

@@ -59,9 +59,7 @@ class Prepared:
     def __init__(self, plan: Plan, squeeze: tuple[int, ...] | None) -> None:
         self.plan = plan
         self._squeeze = squeeze
-        self._run: Callable[[Any, Any], Any] = _nothing
-        if not plan.indexed:
-            self._run = cpu.call_of(plan).prepared(cpu.get_num_threads)
+        self._run = cpu.call_of(plan).prepared(cpu.get_num_threads)
 
     def __call__(self, x: Any, out: Any = None) -> Any:
         """Pool x, which must have the shape and type that this was prepared for."""
@@ -96,10 +94,6 @@ class Prepared:
 
     def __repr__(self) -> str:
         return f"<prepared {self.plan.operation}: {self.plan.x_shape} -> {self.plan.out_shape}>"
-
-
-def _nothing(x: Any, out: Any) -> None:
-    """No short way: pairs have none."""
 
 
 def prepare(operation: Any, x: Any, *args: Any, **options: Any) -> Prepared:

@@ -296,14 +296,26 @@ def _run(op: Operation, args: tuple[Any, ...], x: Any, dtype: Any, out: Any, bac
     return out
 
 
+_INDICES = "with indices"  # where calls without them have a type
+
+
 def _run_indexed(op: Operation, args: tuple[Any, ...], x: Any, out: Any, backend: Any) -> Any:
     """The largest and where they are."""
+    if backend is None and dispatch.is_default():
+        pair = _kernels.again(op.name, (*args, _INDICES), x, out)
+        if pair is not None:
+            return pair
     only = type(out) is PlanOnly
     array, wrap = arrays.admit("x", x)
     arrays.check_type("x", array, op.reducer)
     dispatch.choose(backend)
-    plan = _plan_of(op, _frozen(args), None, array, None, indexed=True)
-    return (plan, array) if only else run_indexed(plan, array, wrap, out, backend)
+    frozen = _frozen(args)
+    plan = _plan_of(op, frozen, None, array, None, indexed=True)
+    if only:
+        return plan, array
+    if out is None and type(x) is np.ndarray:
+        cpu.remember(op.name, (*frozen, _INDICES), array, plan)
+    return run_indexed(plan, array, wrap, out, backend)
 
 
 def run_indexed(plan: Plan, x: Array, wrap: arrays.Wrap | None, out: Any, backend: Any) -> Any:
@@ -313,7 +325,8 @@ def run_indexed(plan: Plan, x: Array, wrap: arrays.Wrap | None, out: Any, backen
         arrays.max_type(plan.x_dtype, targets[0])
         for target in targets:
             arrays.check_out(target, plan.out_shape)
-    indices: Array = np.ndarray(plan.out_shape, np.int64, strides=packed_strides(plan.out_shape, plan.out_order, 8))
+    kind, shape, strides = plan.indices
+    indices: Array = np.ndarray(shape, kind, strides=strides)
     result = dispatch.run(plan, x, None, backend, indices)
     if targets is not None:
         targets[0][...], targets[1][...] = result, indices

@@ -120,6 +120,12 @@ class Plan:
         return lay_out(self, strides, out_strides, order)
 
     @property
+    def indices(self) -> tuple[np.dtype[Any], tuple[int, ...], tuple[int, ...]]:
+        """Type, shape and strides of the indices, which lie as a new result does."""
+        kind = np.dtype(np.int64)
+        return kind, self.out_shape, packed_strides(self.out_shape, self.out_order, kind.itemsize)
+
+    @property
     def bytes_moved(self) -> int:
         """Bytes that must be read and written at least."""
         outputs = int(np.prod(self.out_shape, dtype=object)) * self.out_dtype.itemsize

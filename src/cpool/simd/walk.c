@@ -4,7 +4,11 @@
 #include "cpool_simd.h"
 #include "scalar.h"
 
-enum { BATCH_ROWS = 8, CPOOL_GROUP = 64 };
+enum {
+    BATCH_ROWS = 8,
+    CPOOL_GROUP = 64,
+    NARROW = 12 /* columns that are compared one by one */
+};
 
 static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -295,15 +299,45 @@ static void settle(const cpool_call *c, const cpool_job *line, double *sums, int
 static uint64_t bits_of(const char *p, int size, int swap)
 {
     uint64_t all = 0;
-    for (int b = 0; b < size; b++)
-        all |= (uint64_t)(unsigned char)p[swap ? size - 1 - b : b] << 8 * b;
-    return all;
+    uint32_t four;
+    uint16_t two;
+    if (swap) {
+        for (int b = 0; b < size; b++)
+            all |= (uint64_t)(unsigned char)p[size - 1 - b] << 8 * b;
+        return all;
+    }
+    switch (size) {
+    case 1:
+        return (unsigned char)*p;
+    case 2:
+        memcpy(&two, p, 2);
+        return two;
+    case 4:
+        memcpy(&four, p, 4);
+        return four;
+    default:
+        memcpy(&all, p, 8);
+        return all;
+    }
 }
 
 static void put_bits(char *p, uint64_t all, int size)
 {
-    for (int b = 0; b < size; b++)
-        p[b] = (char)(all >> 8 * b);
+    const uint32_t four = (uint32_t)all;
+    const uint16_t two = (uint16_t)all;
+    switch (size) {
+    case 1:
+        *p = (char)all;
+        break;
+    case 2:
+        memcpy(p, &two, 2);
+        break;
+    case 4:
+        memcpy(p, &four, 4);
+        break;
+    default:
+        memcpy(p, &all, 8);
+    }
 }
 
 /* The bits of a float of this type without its sign, and an infinity's; for integers, all and none. */
@@ -319,7 +353,7 @@ static int64_t find_in_row(const cpool_call *c, const char *p, int64_t n, int64_
 {
     uint64_t infinity, all = magnitude(c, &infinity), mask = most & all ? ~(uint64_t)0 : all;
     const int nan = c->type <= CPOOL_F64 && (most & all) > infinity;
-    if (!c->swap && !nan)
+    if (!c->swap && !nan && n > NARROW)
         return c->isa->find[c->size](p, n, step, mask, most & mask);
     for (int64_t i = 0; i < n; i++) {
         uint64_t x = bits_of(p + i * step, c->size, c->swap);
@@ -333,12 +367,14 @@ static int64_t find_in_row(const cpool_call *c, const char *p, int64_t n, int64_
 static int64_t place_of(const cpool_call *c, const cursor *at, int64_t j, int64_t r, int64_t t)
 {
     int64_t place = (c->inner.start[j] + t * c->inner.step) * c->inner.index_stride;
-    for (int a = c->outer - 1; a >= 0; a--) {
+    for (int a = c->outer - 1; a > 0; a--) {
         const cpool_pool *p = &c->pool[a];
         int64_t taps = p->count[at->outer[a]];
         place += (p->start[at->outer[a]] + r % taps * p->step) * p->index_stride;
         r /= taps;
     }
+    if (c->outer)
+        place += (c->pool[0].start[at->outer[0]] + r * c->pool[0].step) * c->pool[0].index_stride;
     return place;
 }
 
