@@ -91,17 +91,16 @@ typedef struct {
 
 /* Where the element is whose bits under `mask` are `wanted`: the first of n, `step` bytes apart; n if there is none. */
 typedef int64_t (*cpool_find_fn)(const char *p, int64_t n, int64_t step, uint64_t mask, uint64_t wanted);
-/* The same for n neighbouring channels, each with its own value: channels that have found none yet note `tap`. Under
- * `mask` zeros are equal, and so is what lies above infinity. Returns how many are still to find. */
-typedef int64_t (*cpool_seek_fn)(const char *p, const char *values, int64_t n, uint64_t mask, uint64_t infinity,
-                                 int32_t *found, int32_t tap);
+/* The first of the largest of each of n neighbouring columns: a key that is ordered as the elements are, and the tap;
+ * both are int32_t, or int64_t where elements have 8 bytes. */
+typedef void (*cpool_first_fn)(const cpool_job *job, void *keys, void *taps);
 
 /* The kernels of one instruction set. */
 typedef struct {
     const char *name;
     cpool_kernels of[CPOOL_REDUCERS];
     cpool_find_fn find[9]; /* by size of an element */
-    cpool_seek_fn seek[9];
+    cpool_first_fn first[CPOOL_TYPES];
     void (*scale[4])(const char *x, const double *factor, char *out, int64_t n, int one); /* floats by their factors */
     void (*read)(const char *data, int64_t bytes); /* a plain read: the memory's own speed */
 } cpool_isa;

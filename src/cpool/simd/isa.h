@@ -395,28 +395,63 @@ SAME(64)
                 break;                                                                                             \
         }                                                                                                          \
         return i;                                                                                                  \
-    }                                                                                                              \
-    static int64_t FN(cpool_seek_##BITS)(const char *p, const char *values, int64_t n, uint64_t mask,              \
-                                         uint64_t infinity, int32_t *found, int32_t tap)                           \
-    {                                                                                                              \
-        const uint##BITS##_t m = (uint##BITS##_t)mask, most = (uint##BITS##_t)infinity;                            \
-        int32_t left = 0;                                                                                          \
-        for (int64_t i = 0; i < n; i++) {                                                                          \
-            uint##BITS##_t x, v;                                                                                   \
-            memcpy(&x, p + i * (BITS / 8), sizeof x);                                                              \
-            memcpy(&v, values + i * (BITS / 8), sizeof v);                                                         \
-            int nan = ((x & m) > most) & ((v & m) > most);                                                         \
-            int hit = ((x == v) & ((v & m) <= most)) | (((x | v) & m) == 0) | nan;                                 \
-            found[i] = (found[i] < 0) & hit ? tap : found[i];                                                      \
-            left += found[i] < 0;                                                                                  \
-        }                                                                                                          \
-        return left;                                                                                               \
     }
 FIND(8)
 FIND(16)
 FIND(32)
 FIND(64)
 #undef FIND
+
+/* Of neighbouring columns the largest, as a key that is ordered as the elements are (zeros equal, NaN above all), and
+ * the first tap that has it. Plain loops of integers: compilers know what to do. */
+#define FIRST(TYPE, BITS, WORD, KEY)                                                                               \
+    static inline int##WORD##_t FN3(key, TYPE)(const char *p)                                                      \
+    {                                                                                                              \
+        BITS x;                                                                                                    \
+        memcpy(&x, p, sizeof x);                                                                                   \
+        const int##WORD##_t b = (int##WORD##_t)x;                                                                  \
+        return KEY;                                                                                                \
+    }                                                                                                              \
+    static void FN3(cpool_first, TYPE)(const cpool_job *job, void *keys, void *taps)                               \
+    {                                                                                                              \
+        int##WORD##_t *restrict best = (int##WORD##_t *)keys, *restrict where = (int##WORD##_t *)taps, tap = 0;    \
+        const int64_t n = job->n;                                                                                  \
+        for (int64_t r = 0; r < job->rows; r++)                                                                    \
+            for (int64_t t = 0; t < job->run; t++, tap++) {                                                        \
+                const char *restrict p = job->base + job->off[r] + t * job->run_step;                              \
+                if (!tap) {                                                                                        \
+                    for (int64_t i = 0; i < n; i++) {                                                              \
+                        best[i] = FN3(key, TYPE)(p + i * (int64_t)sizeof(BITS));                                   \
+                        where[i] = 0;                                                                              \
+                    }                                                                                              \
+                    continue;                                                                                      \
+                }                                                                                                  \
+                for (int64_t i = 0; i < n; i++) {                                                                  \
+                    const int##WORD##_t key = FN3(key, TYPE)(p + i * (int64_t)sizeof(BITS));                       \
+                    const int##WORD##_t old = best[i], at = where[i];                                              \
+                    best[i] = key > old ? key : old;                                                               \
+                    where[i] = key > old ? tap : at;                                                               \
+                }                                                                                                  \
+            }                                                                                                      \
+    }
+/* without a branch: magnitudes of negative numbers turned round, zeros made equal, NaN made the last */
+#define FLOAT_KEY(ALL, INFINITE, LAST)                                                                             \
+    (((b ^ ((b >> (8 * (int)sizeof b - 1)) & (ALL))) & -((b & (ALL)) != 0) & -((b & (ALL)) <= (INFINITE))) |        \
+     ((LAST) & -((b & (ALL)) > (INFINITE))))
+FIRST(f16, int16_t, 32, FLOAT_KEY(0x7fff, 0x7c00, INT32_MAX))
+FIRST(bf16, int16_t, 32, FLOAT_KEY(0x7fff, 0x7f80, INT32_MAX))
+FIRST(f32, int32_t, 32, FLOAT_KEY(INT32_MAX, 0x7f800000, INT32_MAX))
+FIRST(f64, int64_t, 64, FLOAT_KEY(INT64_MAX, (int64_t)0x7ff << 52, INT64_MAX))
+FIRST(i8, int8_t, 32, b)
+FIRST(u8, uint8_t, 32, b)
+FIRST(i16, int16_t, 32, b)
+FIRST(u16, uint16_t, 32, b)
+FIRST(i32, int32_t, 32, b)
+FIRST(u32, uint32_t, 32, b ^ INT32_MIN)
+FIRST(i64, int64_t, 64, b)
+FIRST(u64, uint64_t, 64, b ^ INT64_MIN)
+#undef FLOAT_KEY
+#undef FIRST
 
 #define NONE8 NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 #define FLOATS(op) {FN3(op, f16), FN3(op, bf16), FN3(op, f32), FN3(op, f64), NONE8}
@@ -463,7 +498,7 @@ const cpool_isa FN(cpool_table) = {
          {NULL, FN(cpool_same_8), FN(cpool_same_16), NULL, FN(cpool_same_32), NULL, NULL, NULL, FN(cpool_same_64)},
      }},
     {NULL, FN(cpool_find_8), FN(cpool_find_16), NULL, FN(cpool_find_32), NULL, NULL, NULL, FN(cpool_find_64)},
-    {NULL, FN(cpool_seek_8), FN(cpool_seek_16), NULL, FN(cpool_seek_32), NULL, NULL, NULL, FN(cpool_seek_64)},
+    ALL(cpool_first),
     {FN3(cpool_scale, f16), FN3(cpool_scale, bf16), FN3(cpool_scale, f32), FN3(cpool_scale, f64)},
     FN(cpool_read),
 };

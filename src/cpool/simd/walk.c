@@ -4,6 +4,12 @@
 #include "cpool_simd.h"
 #include "scalar.h"
 
+#if defined(__GNUC__)
+#define FORCED inline __attribute__((always_inline))
+#else
+#define FORCED inline
+#endif
+
 enum {
     BATCH_ROWS = 8,
     CPOOL_GROUP = 64,
@@ -21,7 +27,8 @@ typedef struct {
     cpool_result *results;
     int64_t *rows;
     char *tile, *row;
-    int32_t *found;
+    char *keys, *taps;
+    int64_t *places;
     int odd; /* a result was the largest but a -0: another zero may come first */
 } scratch_map;
 
@@ -46,7 +53,9 @@ static int64_t map_scratch(const cpool_call *c, char *base, scratch_map *map)
     TAKE(rows, int64_t, c->row_off ? 1 : c->max_rows);
     TAKE(tile, char, tile_elements(c) * c->size + 64);
     TAKE(row, char, c->sums_len * 8 + 64);
-    TAKE(found, int32_t, c->reducer == CPOOL_MAX && c->lanes == 1 ? c->channel_tile : 0);
+    TAKE(keys, char, c->reducer == CPOOL_MAX ? c->acc_len * 8 : 0);
+    TAKE(places, int64_t, c->reducer == CPOOL_MAX ? c->max_rows : 0);
+    TAKE(taps, char, c->reducer == CPOOL_MAX ? c->acc_len * 8 : 0);
 #undef TAKE
     return at;
 }
@@ -296,7 +305,7 @@ static void settle(const cpool_call *c, const cpool_job *line, double *sums, int
 
 /* ---- where the largest is -------------------------------------------------------------------- */
 
-static uint64_t bits_of(const char *p, int size, int swap)
+static FORCED uint64_t bits_of(const char *p, int size, int swap)
 {
     uint64_t all = 0;
     uint32_t four;
@@ -321,7 +330,7 @@ static uint64_t bits_of(const char *p, int size, int swap)
     }
 }
 
-static void put_bits(char *p, uint64_t all, int size)
+static FORCED void put_bits(char *p, uint64_t all, int size)
 {
     const uint32_t four = (uint32_t)all;
     const uint16_t two = (uint16_t)all;
@@ -363,10 +372,10 @@ static int64_t find_in_row(const cpool_call *c, const char *p, int64_t n, int64_
     return n;
 }
 
-/* The place in its plane of tap t of row r of the window (o, j). */
-static int64_t place_of(const cpool_call *c, const cursor *at, int64_t j, int64_t r, int64_t t)
+/* The place in its plane of row r of the outer window, without the inner axis. */
+static int64_t row_place(const cpool_call *c, const cursor *at, int64_t r)
 {
-    int64_t place = (c->inner.start[j] + t * c->inner.step) * c->inner.index_stride;
+    int64_t place = 0;
     for (int a = c->outer - 1; a > 0; a--) {
         const cpool_pool *p = &c->pool[a];
         int64_t taps = p->count[at->outer[a]];
@@ -391,29 +400,8 @@ static void locate_one(const cpool_call *c, const char *line, char *to, int64_t 
             continue;
         put_bits(to, bits_of(line + rows[r] + t * step, c->size, c->swap), c->size);
         if (index)
-            *index = place_of(c, at, j, r, t);
+            *index = row_place(c, at, r) + (c->inner.start[j] + t * c->inner.step) * c->inner.index_stride;
         return;
-    }
-}
-
-/* Neighbouring channels of one window at once, tap by tap. */
-static void locate_pixels(const cpool_call *c, const char *line, char *to, int64_t *indices, const cursor *at,
-                          const int64_t *rows, int64_t count, int64_t n, scratch_map *s)
-{
-    const int64_t j = at->j, width = c->inner.count[j], step = c->inner.step * c->inner.x_stride;
-    uint64_t infinity, all = magnitude(c, &infinity);
-    int64_t left = n;
-    line += c->inner.start[j] * c->inner.x_stride;
-    for (int64_t i = 0; i < n; i++)
-        s->found[i] = -1;
-    for (int64_t r = 0; r < count && left; r++)
-        for (int64_t t = 0; t < width && left; t++)
-            left = c->isa->seek[c->size](line + rows[r] + t * step, to, n, all, infinity, s->found,
-                                         (int32_t)(r * width + t));
-    for (int64_t i = 0; i < n; i++) {
-        int64_t r = s->found[i] / width, t = s->found[i] % width;
-        put_bits(to + i * c->size, bits_of(line + rows[r] + t * step + i * c->size, c->size, 0), c->size);
-        indices[i] = place_of(c, at, j, r, t);
     }
 }
 
@@ -433,12 +421,6 @@ static void locate(const cpool_call *c, const char *x, char *out, int64_t *indic
             channels = least(c->channel_tile, c->channels - channel);
         }
         const int64_t *rows, count = rows_of(c, at.o, s->rows, &rows);
-        if (indices && c->lanes == 1 && channels > 1 && !c->pack && c->channel_out == c->size &&
-            count * c->inner.count[first] < INT32_MAX) {
-            const int64_t to = at.out + first * c->inner.out_stride + channel * c->size;
-            locate_pixels(c, x + at.x + channel * c->size, out + to, indices + to / c->size, &at, rows, count, channels, s);
-            continue;
-        }
         for (int64_t j = first; j < last; j++)
             for (int64_t ch = channel; ch < channel + channels; ch++) {
                 const int64_t to = at.out + j * c->inner.out_stride + ch * c->channel_out;
@@ -446,6 +428,125 @@ static void locate(const cpool_call *c, const char *x, char *out, int64_t *indic
                     locate_one(c, x + at.x + ch * c->channel_x, out + to, indices ? indices + to / c->size : NULL, &at, j,
                                rows, count);
             }
+    }
+}
+
+/* Whether the largest and where they are can be found at once. */
+static int is_keyed(const cpool_call *c)
+{
+    const int64_t taps = c->path == CPOOL_PATH_PIXELS ? CPOOL_BLOCK : c->max_rows;
+    return !c->pack && taps < INT32_MAX && (c->path == CPOOL_PATH_ROWS || c->path == CPOOL_PATH_PIXELS);
+}
+
+/* What is read and written around the keys: where the rows are, in memory and in their plane. */
+typedef struct {
+    const char *line;
+    char *out;
+    int64_t *indices;
+    const int64_t *rows, *places;
+} keyed;
+
+/* Of the columns of a window the one with the largest key; of these, the one of the first row, which is given back. */
+static FORCED int64_t first_column(const void *keys, const void *taps, int64_t column, int64_t width, int64_t step,
+                                   int size, int64_t *tap)
+{
+    *tap = 0;
+    if (size < 8) {
+        const int32_t *k = (const int32_t *)keys, *row = (const int32_t *)taps;
+        int64_t best = INT64_MIN;
+        for (int64_t t = 0; t < width; t++, column += step) { /* earlier rows count more */
+            const int64_t here = (int64_t)k[column] * ((int64_t)1 << 32) + (INT32_MAX - row[column]);
+            *tap = here > best ? t : *tap;
+            best = here > best ? here : best;
+        }
+        return INT32_MAX - (best & INT32_MAX);
+    }
+    const int64_t *k = (const int64_t *)keys, *row = (const int64_t *)taps;
+    int64_t best = column;
+    for (int64_t t = 1, i = column + step; t < width; t++, i += step)
+        if (k[i] > k[best] || (k[i] == k[best] && row[i] < row[best])) {
+            best = i;
+            *tap = t;
+        }
+    return row[best];
+}
+
+static FORCED void put_columns(const cpool_call *c, const cpool_tile *tile, const keyed *k, const scratch_map *s, int size)
+{
+    const cpool_pool *inner = &c->inner;
+    for (int64_t j = tile->first; j < tile->last; j++)
+        for (int64_t ch = 0; ch < c->channels; ch++) {
+            int64_t tap;
+            const int64_t column = (inner->start[j] - tile->column) * c->channels + ch;
+            const int64_t row = first_column(s->keys, s->taps, column, inner->count[j], inner->step * c->channels, size, &tap);
+            const int64_t to = j * inner->out_stride + ch * c->channel_out, at = inner->start[j] + tap * inner->step;
+            put_bits(k->out + to, bits_of(k->line + k->rows[row] + at * inner->x_stride + ch * c->channel_x, size, 0), size);
+            k->indices[to / size] = k->places[row] + at * inner->index_stride;
+        }
+}
+
+static FORCED void put_pixels(const cpool_call *c, int64_t j, int64_t channel, int64_t n, const keyed *k,
+                              const scratch_map *s, int size)
+{
+    const cpool_pool *inner = &c->inner;
+    const uint32_t width = (uint32_t)inner->count[j];
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t tap = size < 8 ? (uint32_t)((const int32_t *)(const void *)s->taps)[i]
+                                : (uint32_t)((const int64_t *)(const void *)s->taps)[i];
+        const uint32_t row = tap / width;
+        const int64_t at = inner->start[j] + (tap - row * width) * inner->step, ch = channel + i;
+        const int64_t to = j * inner->out_stride + ch * c->channel_out;
+        put_bits(k->out + to, bits_of(k->line + k->rows[row] + at * inner->x_stride + ch * c->channel_x, size, 0), size);
+        k->indices[to / size] = k->places[row] + at * inner->index_stride;
+    }
+}
+
+/* Like the paths of lines and pixels, but what is carried along is where the first of the largest is. */
+static FORCED void run_keyed(const cpool_call *c, const char *x, char *out, int64_t *indices, cursor *at, int64_t units,
+                             scratch_map *s, int size)
+{
+    const int pixels = c->path == CPOOL_PATH_PIXELS;
+    int64_t placed = -1;
+    for (; units; units--, advance(c, at)) {
+        const int64_t *rows, count = rows_of(c, at->o, s->rows, &rows);
+        const keyed k = {x + at->x, out + at->out, indices + at->out / size, rows, s->places};
+        if (placed != at->o)
+            for (int64_t r = 0; r < count; r++)
+                s->places[r] = row_place(c, at, r);
+        placed = at->o;
+        cpool_job job = {k.line, rows, count, 1, 0, 0, NULL, 0, 0};
+        if (!pixels) {
+            const cpool_tile *tile = &c->tile[at->j];
+            job.base += tile->column * c->inner.x_stride;
+            job.n = tile->columns * c->channels;
+            c->isa->first[c->type](&job, s->keys, s->taps);
+            put_columns(c, tile, &k, s, size);
+            continue;
+        }
+        const int64_t channel = at->t * c->channel_tile;
+        job.base += c->inner.start[at->j] * c->inner.x_stride + channel * c->channel_x;
+        job.run = c->inner.count[at->j];
+        job.run_step = c->inner.step * c->inner.x_stride;
+        job.n = least(c->channel_tile, c->channels - channel);
+        c->isa->first[c->type](&job, s->keys, s->taps);
+        put_pixels(c, at->j, channel, job.n, &k, s, size);
+    }
+}
+
+static void run_indexed(const cpool_call *c, const char *x, char *out, int64_t *indices, cursor *at, int64_t units, scratch_map *s)
+{
+    switch (c->size) {
+    case 1:
+        run_keyed(c, x, out, indices, at, units, s, 1);
+        break;
+    case 2:
+        run_keyed(c, x, out, indices, at, units, s, 2);
+        break;
+    case 4:
+        run_keyed(c, x, out, indices, at, units, s, 4);
+        break;
+    default:
+        run_keyed(c, x, out, indices, at, units, s, 8);
     }
 }
 
@@ -945,6 +1046,10 @@ void cpool_run(const cpool_call *c, const char *x, char *out, int64_t *indices, 
     scratch_map s = scratch_of(c, scratch);
     cursor at;
     cursor_set(c, &at, begin);
+    if (indices && is_keyed(c)) {
+        run_indexed(c, x, out, indices, &at, end - begin, &s);
+        return;
+    }
     switch (c->path) {
     case CPOOL_PATH_ROWS:
         run_any_rows(c, x, out, &at, end - begin, &s);
