@@ -34,8 +34,8 @@ examples:
   peers.py --quick                               does it run? no figures to be quoted
 
 Rows belong to sets: core (the shapes by which goals are set), images (uint8 to uint8, as image libraries
-do), strided and strided gradient (kernels and strides of networks), max, gradient and max gradient (the
-core's shapes), excite (squeeze-and-excite). --rows takes sets, classes, and parts of names.
+do), strided and strided gradient (kernels and strides of networks), max, max pair (with indices), gradient
+and max gradient (the core's shapes), excite (squeeze-and-excite). --rows takes sets, classes, and parts of names.
 """
 
 

@@ -206,6 +206,70 @@ def test_indices_of_every_integer_type(kind, simd):
     check_gradient("max_pool2d", grad, (2, 17, 7, 11), indices=np.minimum(indices, 1))
 
 
+MEETINGS = {"none": None, "some": 150_000, "many": 900, "one place": 1}  # of how many elements the indices name
+
+
+@pytest.mark.parametrize("meeting", MEETINGS)
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_few_outputs_in_large_planes(dtype, meeting, simd):
+    """Gradients put among zeros: alone, meeting others, more of these than there is room for; in one part or several."""
+    random = np.random.default_rng(7)
+    for shape, outputs, data_format in (
+        ((1, 1, 401, 399), (40, 60), "NCHW"),
+        ((2, 3, 67, 65), (21, 33), "NCHW"),
+        ((17, 2, 31, 33), (5, 7), "NCHW"),
+        ((1, 67, 65, 3), (21, 33), "NHWC"),
+        ((2, 41, 39, 65), (9, 11), "NHWC"),
+    ):
+        axes = (2, 3) if data_format == "NCHW" else (1, 2)
+        wanted = list(shape)
+        for axis, n in zip(axes, outputs, strict=True):
+            wanted[axis] = n
+        plane = math.prod(shape[a] for a in axes)
+        grad = sample(dtype, tuple(wanted), wide=True)
+        if meeting == "none":
+            order = random.permutation(plane)[: math.prod(outputs)].reshape([n if n in outputs else 1 for n in wanted])
+            indices = np.broadcast_to(order, wanted)
+        else:
+            indices = random.integers(0, min(MEETINGS[meeting], plane), wanted)
+        check_gradient("adaptive_max_pool2d", grad, shape, indices=indices, data_format=data_format)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_large_planes_are_divided_in_part(dtype, engine):
+    """More outputs than are divided at once, in one plane or a few, each piece of work dividing what it reads."""
+    average(dtype, "adaptive_avg_pool2d", (1, 1, 203, 199), (151, 149))
+    average(dtype, "adaptive_avg_pool2d", (1, 203, 99, 3), (151, 73), data_format="NHWC")
+    average(dtype, "adaptive_avg_pool3d", (2, 1, 41, 39, 37), (29, 27, 25))
+    average(dtype, "adaptive_avg_pool1d", (1, 1, 30011), (20011,))
+    average(dtype, "avg_pool2d", (1, 1, 303, 199), 3, stride=2, padding=1, count_include_pad=False)
+
+
+def test_a_call_seen_before_looks_again(simd):
+    """What is remembered is how arrays lie, never what they hold; what lies otherwise goes the long way."""
+    shape = (2, 3, 9, 11)
+    x = sample("float32", shape)
+    grads = [sample("float32", (2, 3, 4, 5), wide=True) * k for k in (1, -3)]
+    values, indices = cpool.adaptive_max_pool2d(x, (4, 5), return_indices=True)
+    for _ in range(2):
+        again = cpool.adaptive_max_pool2d(-x, (4, 5), return_indices=True)
+        assert_same_bits(again[0], exact_max("adaptive_max_pool2d", -x, (4, 5))[0], "values")
+        assert (again[1] == exact_max("adaptive_max_pool2d", -x, (4, 5))[1]).all()
+        for grad, where in itertools.product(
+            grads, (indices, again[1], indices.astype(np.int32), place(indices, "sparse"))
+        ):
+            check_gradient("adaptive_max_pool2d", grad, shape, indices=where)
+            check_gradient("adaptive_max_pool2d", place(grad, "channels_last"), shape, indices=where)
+            check_gradient("adaptive_avg_pool2d", grad, shape, (4, 5))
+    wrong = indices.copy()
+    wrong[-1, -1, -1, -1] = 99
+    with pytest.raises(ValueError, match=r"^indices: got 99; a plane has 99 elements"):
+        cpool.adaptive_max_pool2d_backward(grads[0], wrong, shape)
+    pair = np.empty_like(values), np.empty_like(indices)
+    assert cpool.adaptive_max_pool2d(x, (4, 5), return_indices=True, out=pair) is pair
+    assert_same_bits(pair[0], values, "out")
+
+
 def test_axes_may_be_named_in_any_order(simd):
     """Sizes, and divisors that differ along several axes, belong to the axis that is named."""
     for axes in itertools.permutations((0, 2, 3)):

@@ -91,7 +91,7 @@ class Cpool(Peer):
         if "{arguments}" in case.row.done.call and not name.endswith("_backward"):
             told = cpool.explain(name, case.x, *case.row.arguments, **options).kernel
         text = f"cpool.{statement.text.replace('pool(', name + '(', 1)}"
-        return Prepared(statement, text, statement.value, told)
+        return Prepared(statement, text, lambda: values_of(case, statement.value()), told)
 
 
 class Torch(Peer):
@@ -136,7 +136,7 @@ class Torch(Peer):
             return str(error).splitlines()[0]
 
         def result() -> Array:
-            y = statement.value()
+            y = values_of(case, statement.value())
             y = y.reshape(*y.shape[:2], *row.shape_of(row.done.result_is)[2:])
             if case.layout == "last":
                 y = y.movedim(1, -1)
@@ -170,7 +170,8 @@ class Torch(Peer):
             known = {n: getattr(functional, n) for n in ("conv2d", "silu", "adaptive_avg_pool2d")}
             return Statement(text, x=x, sigmoid=torch.sigmoid, **known, **names)
         if row.done.x_is == "input":
-            return Statement(f"{name}(x, {arguments(case)})", x=x, **{name: getattr(functional, name)})
+            text = row.done.call.format(arguments=arguments(case))
+            return Statement(f"{name}({text})", x=x, **{name: getattr(functional, name)})
 
         like = Torch._tensor(case, np.empty(case.shape, case.x.dtype))
         if all(len(taps) == 1 for taps in row.taps) and "average" in row.operation:
@@ -286,7 +287,12 @@ class OpenVino(Peer):
 
 def _one_forward(case: Case) -> str | None:
     """What the libraries of models can't do, or aren't asked to."""
-    if case.row.done.x_is != "input" or case.row.done.result_is != "output" or case.dtype != "float32":
+    if (
+        case.row.done.pair
+        or case.row.done.x_is != "input"
+        or case.row.done.result_is != "output"
+        or case.dtype != "float32"
+    ):
         return "is asked for float32 pooling only"
     return None
 
@@ -359,6 +365,11 @@ class Limit(Peer):
             return str(error)
         best = min(loops, key=quickest) if len(loops) > 1 else loops[0]
         return Prepared(best, best.text)
+
+
+def values_of(case: Case, result: Any) -> Any:
+    """The result without its indices."""
+    return result[0] if case.row.done.pair else result
 
 
 def arguments(case: Case) -> str:

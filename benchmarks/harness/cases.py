@@ -115,7 +115,12 @@ _U8 = ("uint8",)
 EXCITED = ((1, 96, 56, 56), (8, 96, 28, 28), (32, 480, 14, 14))
 STRIDED = (("average", "strided"), ("max", "strided"))
 STRIDED += (("average gradient", "strided gradient"), ("max gradient", "strided gradient"))
-FAMILY = {"max": "adaptive max", "gradient": "adaptive average gradient", "max gradient": "adaptive max gradient"}
+FAMILY = {
+    "max": "adaptive max",
+    "max pair": "adaptive max pair",
+    "gradient": "adaptive average gradient",
+    "max gradient": "adaptive max gradient",
+}
 
 CORE = (
     Row("tiny", (1, 64, 8, 9), ((5, 7),)),

@@ -172,6 +172,7 @@ GOALS = (
         Goal(f"strided: no slower than {peer}, each", F32, BOTH, peer, 1.0, set="strided")
         for peer in ("torch", "onnxruntime", "openvino")
     ),
+    Goal("max with indices: 0.95 of torch, each", F32, BOTH, "torch", 0.95, set="max pair"),
     *_back("gradient"),
     *_back("max gradient"),
     Goal("squeeze-excite: at least as fast as torch, each", F32, BOTH, "torch", 1.0, set="excite"),

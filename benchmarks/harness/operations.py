@@ -164,6 +164,7 @@ class Operation:
     reads: int = 1  # how often x must be read
     relative: float | None = None  # what the result may be off, relative to the largest; None: as cpool promises
     integers: bool = True
+    pair: bool = False  # indices come with the result
 
     @property
     def prefix(self) -> str:
@@ -205,6 +206,10 @@ OPERATIONS = {
         *_pair(
             "max", "max_pool{}d", _strided, _kernel_label, _maxima, _maxima_back,
             "x, indices, shape", besides=_indices,
+        ),
+        Operation(
+            "adaptive max pair", "adaptive_max_pool{}d", _adaptive, _size_label, _maxima,
+            "x, {arguments}, return_indices=True", pair=True,
         ),
         Operation(
             "squeeze-excite", "squeeze_excite", _whole, lambda a: "squeeze-excite", _excited,
