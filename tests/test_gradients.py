@@ -212,7 +212,7 @@ MEETINGS = {"none": None, "some": 150_000, "many": 900, "one place": 1}  # of ho
 @pytest.mark.parametrize("meeting", MEETINGS)
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_few_outputs_in_large_planes(dtype, meeting, simd):
-    """Gradients put among zeros: alone, meeting others, more of these than there is room for; in one part or several."""
+    """Gradients put among zeros: alone, meeting others, more of these than there is room for; in parts."""
     random = np.random.default_rng(7)
     for shape, outputs, data_format in (
         ((1, 1, 401, 399), (40, 60), "NCHW"),

@@ -293,7 +293,7 @@ def _max(
     gradients = _packed(array.astype(dtype, copy=False), turned)
     elements = _packed(places, turned)
     strides = packed_strides(shape, turned, dtype.itemsize)
-    spec = {
+    spec: dict[str, Any] = {
         "isa": cpu.simd(),
         "type": cpu.type_code(dtype),
         "size": dtype.itemsize,
