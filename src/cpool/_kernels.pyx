@@ -463,7 +463,8 @@ cdef class Call:
             work_alone(&team)
             cpool_scratch_give(team.memory)
             return 0
-        if self.c.path == CPOOL_PATH_WIDE and not self.divides and (self.c.units < 4 * size or self.cost > SLICE * self.c.units):
+        if self.c.path == CPOOL_PATH_WIDE and not self.divides and (
+                self.c.units < 4 * size or self.cost > SLICE * self.c.units):
             return self.execute_blocks(&team, size)
         begun = cpool_now()
         run_all(&team, self.c.units, size)

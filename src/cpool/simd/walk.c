@@ -1,36 +1,13 @@
 /* From a call to the kernels: which rows make which line, where results go, blocks of long windows.
  * Portable code; everything that counts happens behind the table of an instruction set. */
 
-#include "cpool_simd.h"
-#include "scalar.h"
+#include "walk.h"
 
-#if defined(__GNUC__)
-#define FORCED inline __attribute__((always_inline))
-#else
-#define FORCED inline
-#endif
-
-enum {
-    BATCH_ROWS = 8,
-    CPOOL_GROUP = 64,
-    NARROW = 12 /* columns that are compared one by one */
-};
+enum { BATCH_ROWS = 8, CPOOL_GROUP = 64 };
 
 static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* ---- scratch ----------------------------------------------------------------------------- */
-
-typedef struct {
-    double *acc, *sums, *part, *total;
-    cpool_job *jobs;
-    cpool_result *results;
-    int64_t *rows;
-    char *tile, *row;
-    char *keys, *taps;
-    int64_t *places;
-    int odd; /* a result was the largest but a -0: another zero may come first */
-} scratch_map;
 
 static int64_t tile_elements(const cpool_call *c) { return c->pack ? BATCH_ROWS * round_up(c->acc_len, 8) : 0; }
 
@@ -69,99 +46,6 @@ static scratch_map scratch_of(const cpool_call *c, void *scratch)
     map_scratch(c, (char *)aligned, &map);
     map.odd = 0;
     return map;
-}
-
-/* ---- where we are ------------------------------------------------------------------------- */
-
-/* A piece of work: kept index k, outer window o, inner window (or tile of them) j, channels from t * channel_tile. */
-typedef struct {
-    int64_t o, j, t;
-    int64_t x, out; /* bytes to the kept index; out: to the outer window as well */
-    int64_t js, ts; /* how many j and t there are */
-    int64_t kept[CPOOL_MAXDIM], outer[CPOOL_MAXDIM];
-} cursor;
-
-static void cursor_set(const cpool_call *c, cursor *at, int64_t unit)
-{
-    at->js = c->path == CPOOL_PATH_ROWS ? c->tiles : c->inner.m;
-    at->ts = c->lanes == 1 ? (c->channels + c->channel_tile - 1) / c->channel_tile : 1;
-    at->t = unit % at->ts;
-    unit /= at->ts;
-    at->j = unit % at->js;
-    unit /= at->js;
-    int64_t o = at->o = unit % c->outer_windows, k = unit / c->outer_windows;
-    at->x = at->out = 0;
-    for (int a = c->kept - 1; a >= 0; a--) {
-        at->kept[a] = k % c->kept_len[a];
-        k /= c->kept_len[a];
-        at->x += at->kept[a] * c->kept_x[a];
-        at->out += at->kept[a] * c->kept_out[a];
-    }
-    for (int a = c->outer - 1; a >= 0; a--) {
-        at->outer[a] = o % c->pool[a].m;
-        o /= c->pool[a].m;
-        at->out += at->outer[a] * c->pool[a].out_stride;
-    }
-}
-
-/* The next kept index. */
-static inline void advance_line(const cpool_call *c, cursor *at)
-{
-    for (int a = c->kept - 1; a >= 0; a--) {
-        at->x += c->kept_x[a];
-        at->out += c->kept_out[a];
-        if (++at->kept[a] < c->kept_len[a])
-            return;
-        at->x -= at->kept[a] * c->kept_x[a];
-        at->out -= at->kept[a] * c->kept_out[a];
-        at->kept[a] = 0;
-    }
-}
-
-/* The next piece; divisions would cost more than many pieces do. */
-static inline void advance(const cpool_call *c, cursor *at)
-{
-    if (++at->t < at->ts)
-        return;
-    at->t = 0;
-    if (++at->j < at->js)
-        return;
-    at->j = 0;
-    at->o++;
-    for (int a = c->outer - 1; a >= 0; a--) {
-        at->out += c->pool[a].out_stride;
-        if (++at->outer[a] < c->pool[a].m)
-            return;
-        at->out -= at->outer[a] * c->pool[a].out_stride;
-        at->outer[a] = 0;
-    }
-    at->o = 0;
-    advance_line(c, at);
-}
-
-/* Byte offsets of the rows of outer window o: the taps of the outer axes, the last axis fastest. */
-static int64_t rows_of(const cpool_call *c, int64_t o, int64_t *buffer, const int64_t **rows)
-{
-    if (c->row_off) {
-        *rows = c->row_off + c->row_at[o];
-        return c->row_at[o + 1] - c->row_at[o];
-    }
-    int64_t index[CPOOL_MAXDIM], count = 1;
-    for (int a = c->outer - 1; a >= 0; a--) {
-        index[a] = o % c->pool[a].m;
-        o /= c->pool[a].m;
-    }
-    buffer[0] = 0;
-    for (int a = 0; a < c->outer; a++) {
-        const cpool_pool *p = &c->pool[a];
-        int64_t start = p->start[index[a]], taps = p->count[index[a]];
-        for (int64_t i = count - 1; i >= 0; i--) /* from the back: each entry becomes `taps` entries */
-            for (int64_t t = taps - 1; t >= 0; t--)
-                buffer[i * taps + t] = buffer[i] + (start + t * p->step) * p->x_stride;
-        count *= taps;
-    }
-    *rows = buffer;
-    return count;
 }
 
 /* ---- rows that no kernel can read: any strides, any byte order --------------------------------- */
@@ -301,253 +185,6 @@ static void settle(const cpool_call *c, const cpool_job *line, double *sums, int
     const int64_t start[8] = {0}, count[8] = {1};
     cpool_fold all = {1, line->n, 1, start, count, 1, 0, NULL, NULL, 0};
     c->kernels->fold[c->type](line, 1, &all, sums, 0, plane);
-}
-
-/* ---- where the largest is -------------------------------------------------------------------- */
-
-static FORCED uint64_t bits_of(const char *p, int size, int swap)
-{
-    uint64_t all = 0;
-    uint32_t four;
-    uint16_t two;
-    if (swap) {
-        for (int b = 0; b < size; b++)
-            all |= (uint64_t)(unsigned char)p[size - 1 - b] << 8 * b;
-        return all;
-    }
-    switch (size) {
-    case 1:
-        return (unsigned char)*p;
-    case 2:
-        memcpy(&two, p, 2);
-        return two;
-    case 4:
-        memcpy(&four, p, 4);
-        return four;
-    default:
-        memcpy(&all, p, 8);
-        return all;
-    }
-}
-
-static FORCED void put_bits(char *p, uint64_t all, int size)
-{
-    const uint32_t four = (uint32_t)all;
-    const uint16_t two = (uint16_t)all;
-    switch (size) {
-    case 1:
-        *p = (char)all;
-        break;
-    case 2:
-        memcpy(p, &two, 2);
-        break;
-    case 4:
-        memcpy(p, &four, 4);
-        break;
-    default:
-        memcpy(p, &all, 8);
-    }
-}
-
-/* The bits of a float of this type without its sign, and an infinity's; for integers, all and none. */
-static uint64_t magnitude(const cpool_call *c, uint64_t *infinity)
-{
-    static const uint64_t infinities[] = {0x7c00, 0x7f80, 0x7f800000, (uint64_t)0x7ff << 52};
-    *infinity = c->type <= CPOOL_F64 ? infinities[c->type] : ~(uint64_t)0;
-    return c->type <= CPOOL_F64 ? ~(uint64_t)0 >> (65 - 8 * c->size) : ~(uint64_t)0;
-}
-
-/* The tap of the inner axis of the first element of a row that is the largest; the count of them if none is. */
-static int64_t find_in_row(const cpool_call *c, const char *p, int64_t n, int64_t step, uint64_t most)
-{
-    uint64_t infinity, all = magnitude(c, &infinity), mask = most & all ? ~(uint64_t)0 : all;
-    const int nan = c->type <= CPOOL_F64 && (most & all) > infinity;
-    if (!c->swap && !nan && n > NARROW)
-        return c->isa->find[c->size](p, n, step, mask, most & mask);
-    for (int64_t i = 0; i < n; i++) {
-        uint64_t x = bits_of(p + i * step, c->size, c->swap);
-        if (nan ? (x & all) > infinity : (x & mask) == (most & mask))
-            return i;
-    }
-    return n;
-}
-
-/* The place in its plane of row r of the outer window, without the inner axis. */
-static int64_t row_place(const cpool_call *c, const cursor *at, int64_t r)
-{
-    int64_t place = 0;
-    for (int a = c->outer - 1; a > 0; a--) {
-        const cpool_pool *p = &c->pool[a];
-        int64_t taps = p->count[at->outer[a]];
-        place += (p->start[at->outer[a]] + r % taps * p->step) * p->index_stride;
-        r /= taps;
-    }
-    if (c->outer)
-        place += (c->pool[0].start[at->outer[0]] + r * c->pool[0].step) * c->pool[0].index_stride;
-    return place;
-}
-
-/* One result: where its first equal is, and that one's own bits. */
-static void locate_one(const cpool_call *c, const char *line, char *to, int64_t *index, const cursor *at, int64_t j,
-                       const int64_t *rows, int64_t count)
-{
-    const int64_t width = c->inner.count[j], step = c->inner.step * c->inner.x_stride;
-    const uint64_t most = bits_of(to, c->size, 0);
-    line += c->inner.start[j] * c->inner.x_stride;
-    for (int64_t r = 0; r < count; r++) {
-        int64_t t = find_in_row(c, line + rows[r], width, step, most);
-        if (t == width)
-            continue;
-        put_bits(to, bits_of(line + rows[r] + t * step, c->size, c->swap), c->size);
-        if (index)
-            *index = row_place(c, at, r) + (c->inner.start[j] + t * c->inner.step) * c->inner.index_stride;
-        return;
-    }
-}
-
-/* For finished pieces of work: where the largest of each window is, and zeros as the first of them is. */
-static void locate(const cpool_call *c, const char *x, char *out, int64_t *indices, int64_t begin, int64_t end, scratch_map *s)
-{
-    const uint64_t minus_zero = c->type <= CPOOL_F64 ? (uint64_t)1 << (8 * c->size - 1) : 0;
-    cursor at;
-    cursor_set(c, &at, begin);
-    for (int64_t u = begin; u < end; u++, advance(c, &at)) {
-        int64_t first = at.j, last = at.j + 1, channel = 0, channels = c->channels;
-        if (c->path == CPOOL_PATH_ROWS) {
-            first = c->tile[at.j].first;
-            last = c->tile[at.j].last;
-        } else if (c->lanes == 1) {
-            channel = at.t * c->channel_tile;
-            channels = least(c->channel_tile, c->channels - channel);
-        }
-        const int64_t *rows, count = rows_of(c, at.o, s->rows, &rows);
-        for (int64_t j = first; j < last; j++)
-            for (int64_t ch = channel; ch < channel + channels; ch++) {
-                const int64_t to = at.out + j * c->inner.out_stride + ch * c->channel_out;
-                if (indices || bits_of(out + to, c->size, 0) == minus_zero)
-                    locate_one(c, x + at.x + ch * c->channel_x, out + to, indices ? indices + to / c->size : NULL, &at, j,
-                               rows, count);
-            }
-    }
-}
-
-/* Whether the largest and where they are can be found at once. */
-static int is_keyed(const cpool_call *c)
-{
-    const int64_t taps = c->path == CPOOL_PATH_PIXELS ? CPOOL_BLOCK : c->max_rows;
-    return !c->pack && taps < INT32_MAX && (c->path == CPOOL_PATH_ROWS || c->path == CPOOL_PATH_PIXELS);
-}
-
-/* What is read and written around the keys: where the rows are, in memory and in their plane. */
-typedef struct {
-    const char *line;
-    char *out;
-    int64_t *indices;
-    const int64_t *rows, *places;
-} keyed;
-
-/* Of the columns of a window the one with the largest key; of these, the one of the first row, which is given back. */
-static FORCED int64_t first_column(const void *keys, const void *taps, int64_t column, int64_t width, int64_t step,
-                                   int size, int64_t *tap)
-{
-    *tap = 0;
-    if (size < 8) {
-        const int32_t *k = (const int32_t *)keys, *row = (const int32_t *)taps;
-        int64_t best = INT64_MIN;
-        for (int64_t t = 0; t < width; t++, column += step) { /* earlier rows count more */
-            const int64_t here = (int64_t)k[column] * ((int64_t)1 << 32) + (INT32_MAX - row[column]);
-            *tap = here > best ? t : *tap;
-            best = here > best ? here : best;
-        }
-        return INT32_MAX - (best & INT32_MAX);
-    }
-    const int64_t *k = (const int64_t *)keys, *row = (const int64_t *)taps;
-    int64_t best = column;
-    for (int64_t t = 1, i = column + step; t < width; t++, i += step)
-        if (k[i] > k[best] || (k[i] == k[best] && row[i] < row[best])) {
-            best = i;
-            *tap = t;
-        }
-    return row[best];
-}
-
-static FORCED void put_columns(const cpool_call *c, const cpool_tile *tile, const keyed *k, const scratch_map *s, int size)
-{
-    const cpool_pool *inner = &c->inner;
-    for (int64_t j = tile->first; j < tile->last; j++)
-        for (int64_t ch = 0; ch < c->channels; ch++) {
-            int64_t tap;
-            const int64_t column = (inner->start[j] - tile->column) * c->channels + ch;
-            const int64_t row = first_column(s->keys, s->taps, column, inner->count[j], inner->step * c->channels, size, &tap);
-            const int64_t to = j * inner->out_stride + ch * c->channel_out, at = inner->start[j] + tap * inner->step;
-            put_bits(k->out + to, bits_of(k->line + k->rows[row] + at * inner->x_stride + ch * c->channel_x, size, 0), size);
-            k->indices[to / size] = k->places[row] + at * inner->index_stride;
-        }
-}
-
-static FORCED void put_pixels(const cpool_call *c, int64_t j, int64_t channel, int64_t n, const keyed *k,
-                              const scratch_map *s, int size)
-{
-    const cpool_pool *inner = &c->inner;
-    const uint32_t width = (uint32_t)inner->count[j];
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t tap = size < 8 ? (uint32_t)((const int32_t *)(const void *)s->taps)[i]
-                                : (uint32_t)((const int64_t *)(const void *)s->taps)[i];
-        const uint32_t row = tap / width;
-        const int64_t at = inner->start[j] + (tap - row * width) * inner->step, ch = channel + i;
-        const int64_t to = j * inner->out_stride + ch * c->channel_out;
-        put_bits(k->out + to, bits_of(k->line + k->rows[row] + at * inner->x_stride + ch * c->channel_x, size, 0), size);
-        k->indices[to / size] = k->places[row] + at * inner->index_stride;
-    }
-}
-
-/* Like the paths of lines and pixels, but what is carried along is where the first of the largest is. */
-static FORCED void run_keyed(const cpool_call *c, const char *x, char *out, int64_t *indices, cursor *at, int64_t units,
-                             scratch_map *s, int size)
-{
-    const int pixels = c->path == CPOOL_PATH_PIXELS;
-    int64_t placed = -1;
-    for (; units; units--, advance(c, at)) {
-        const int64_t *rows, count = rows_of(c, at->o, s->rows, &rows);
-        const keyed k = {x + at->x, out + at->out, indices + at->out / size, rows, s->places};
-        if (placed != at->o)
-            for (int64_t r = 0; r < count; r++)
-                s->places[r] = row_place(c, at, r);
-        placed = at->o;
-        cpool_job job = {k.line, rows, count, 1, 0, 0, NULL, 0, 0};
-        if (!pixels) {
-            const cpool_tile *tile = &c->tile[at->j];
-            job.base += tile->column * c->inner.x_stride;
-            job.n = tile->columns * c->channels;
-            c->isa->first[c->type](&job, s->keys, s->taps);
-            put_columns(c, tile, &k, s, size);
-            continue;
-        }
-        const int64_t channel = at->t * c->channel_tile;
-        job.base += c->inner.start[at->j] * c->inner.x_stride + channel * c->channel_x;
-        job.run = c->inner.count[at->j];
-        job.run_step = c->inner.step * c->inner.x_stride;
-        job.n = least(c->channel_tile, c->channels - channel);
-        c->isa->first[c->type](&job, s->keys, s->taps);
-        put_pixels(c, at->j, channel, job.n, &k, s, size);
-    }
-}
-
-static void run_indexed(const cpool_call *c, const char *x, char *out, int64_t *indices, cursor *at, int64_t units, scratch_map *s)
-{
-    switch (c->size) {
-    case 1:
-        run_keyed(c, x, out, indices, at, units, s, 1);
-        break;
-    case 2:
-        run_keyed(c, x, out, indices, at, units, s, 2);
-        break;
-    case 4:
-        run_keyed(c, x, out, indices, at, units, s, 4);
-        break;
-    default:
-        run_keyed(c, x, out, indices, at, units, s, 8);
-    }
 }
 
 /* ---- the paths ----------------------------------------------------------------------------- */
@@ -1038,7 +675,7 @@ void cpool_run_total(const cpool_call *c, const char *x, char *out, int64_t *ind
         return;
     finish_wide(c, x, out, &at, &s);
     if (indices || s.odd)
-        locate(c, x, out, indices, unit, unit + 1, &s);
+        cpool_locate(c, x, out, indices, unit, unit + 1, &s);
 }
 
 void cpool_run(const cpool_call *c, const char *x, char *out, int64_t *indices, int64_t begin, int64_t end, void *scratch)
@@ -1046,8 +683,8 @@ void cpool_run(const cpool_call *c, const char *x, char *out, int64_t *indices, 
     scratch_map s = scratch_of(c, scratch);
     cursor at;
     cursor_set(c, &at, begin);
-    if (indices && is_keyed(c)) {
-        run_indexed(c, x, out, indices, &at, end - begin, &s);
+    if (indices && cpool_is_keyed(c)) {
+        cpool_run_keyed(c, x, out, indices, &at, end - begin, &s);
         return;
     }
     switch (c->path) {
@@ -1071,5 +708,5 @@ void cpool_run(const cpool_call *c, const char *x, char *out, int64_t *indices, 
         run_wide(c, x, out, &at, end - begin, &s);
     }
     if (indices || s.odd)
-        locate(c, x, out, indices, begin, end, &s);
+        cpool_locate(c, x, out, indices, begin, end, &s);
 }

@@ -1,0 +1,125 @@
+/* What walk.c and largest.c share: the scratch of a thread, and where in a call one is. */
+#ifndef CPOOL_WALK_H
+#define CPOOL_WALK_H
+
+#include "cpool_simd.h"
+#include "scalar.h"
+
+static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* One thread's scratch: see map_scratch. */
+typedef struct {
+    double *acc, *sums, *part, *total;
+    cpool_job *jobs;
+    cpool_result *results;
+    int64_t *rows;
+    char *tile, *row;
+    char *keys, *taps;
+    int64_t *places;
+    int odd; /* a result was the largest but a -0: another zero may come first */
+} scratch_map;
+
+/* ---- where we are ------------------------------------------------------------------------- */
+
+/* A piece of work: kept index k, outer window o, inner window (or tile of them) j, channels from t * channel_tile. */
+typedef struct {
+    int64_t o, j, t;
+    int64_t x, out; /* bytes to the kept index; out: to the outer window as well */
+    int64_t js, ts; /* how many j and t there are */
+    int64_t kept[CPOOL_MAXDIM], outer[CPOOL_MAXDIM];
+} cursor;
+
+static inline void cursor_set(const cpool_call *c, cursor *at, int64_t unit)
+{
+    at->js = c->path == CPOOL_PATH_ROWS ? c->tiles : c->inner.m;
+    at->ts = c->lanes == 1 ? (c->channels + c->channel_tile - 1) / c->channel_tile : 1;
+    at->t = unit % at->ts;
+    unit /= at->ts;
+    at->j = unit % at->js;
+    unit /= at->js;
+    int64_t o = at->o = unit % c->outer_windows, k = unit / c->outer_windows;
+    at->x = at->out = 0;
+    for (int a = c->kept - 1; a >= 0; a--) {
+        at->kept[a] = k % c->kept_len[a];
+        k /= c->kept_len[a];
+        at->x += at->kept[a] * c->kept_x[a];
+        at->out += at->kept[a] * c->kept_out[a];
+    }
+    for (int a = c->outer - 1; a >= 0; a--) {
+        at->outer[a] = o % c->pool[a].m;
+        o /= c->pool[a].m;
+        at->out += at->outer[a] * c->pool[a].out_stride;
+    }
+}
+
+/* The next kept index. */
+static inline void advance_line(const cpool_call *c, cursor *at)
+{
+    for (int a = c->kept - 1; a >= 0; a--) {
+        at->x += c->kept_x[a];
+        at->out += c->kept_out[a];
+        if (++at->kept[a] < c->kept_len[a])
+            return;
+        at->x -= at->kept[a] * c->kept_x[a];
+        at->out -= at->kept[a] * c->kept_out[a];
+        at->kept[a] = 0;
+    }
+}
+
+/* The next piece; divisions would cost more than many pieces do. */
+static inline void advance(const cpool_call *c, cursor *at)
+{
+    if (++at->t < at->ts)
+        return;
+    at->t = 0;
+    if (++at->j < at->js)
+        return;
+    at->j = 0;
+    at->o++;
+    for (int a = c->outer - 1; a >= 0; a--) {
+        at->out += c->pool[a].out_stride;
+        if (++at->outer[a] < c->pool[a].m)
+            return;
+        at->out -= at->outer[a] * c->pool[a].out_stride;
+        at->outer[a] = 0;
+    }
+    at->o = 0;
+    advance_line(c, at);
+}
+
+/* Byte offsets of the rows of outer window o: the taps of the outer axes, the last axis fastest. */
+static inline int64_t rows_of(const cpool_call *c, int64_t o, int64_t *buffer, const int64_t **rows)
+{
+    if (c->row_off) {
+        *rows = c->row_off + c->row_at[o];
+        return c->row_at[o + 1] - c->row_at[o];
+    }
+    int64_t index[CPOOL_MAXDIM], count = 1;
+    for (int a = c->outer - 1; a >= 0; a--) {
+        index[a] = o % c->pool[a].m;
+        o /= c->pool[a].m;
+    }
+    buffer[0] = 0;
+    for (int a = 0; a < c->outer; a++) {
+        const cpool_pool *p = &c->pool[a];
+        int64_t start = p->start[index[a]], taps = p->count[index[a]];
+        for (int64_t i = count - 1; i >= 0; i--) /* from the back: each entry becomes `taps` entries */
+            for (int64_t t = taps - 1; t >= 0; t--)
+                buffer[i * taps + t] = buffer[i] + (start + t * p->step) * p->x_stride;
+        count *= taps;
+    }
+    *rows = buffer;
+    return count;
+}
+
+/* ---- where the largest is: largest.c --------------------------------------------------------- */
+
+/* Whether the largest and where they are can be found at once; then by cpool_run_keyed. */
+int cpool_is_keyed(const cpool_call *c);
+void cpool_run_keyed(const cpool_call *c, const char *x, char *out, int64_t *indices, cursor *at, int64_t units,
+                     scratch_map *s);
+/* For finished pieces of work: where the largest of each window is, and zeros as the first of them is. */
+void cpool_locate(const cpool_call *c, const char *x, char *out, int64_t *indices, int64_t begin, int64_t end,
+                  scratch_map *s);
+
+#endif
