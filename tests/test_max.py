@@ -39,7 +39,8 @@ from test_functional import _outs
 from test_fuzz import arrays, engines
 
 import cpool
-from cpool import cpu
+from cpool import cpu, sliding
+from cpool.plan import Plan
 
 TYPES = [*FLOATS, *INTEGERS, "bool"]
 FOR_AVERAGES = {"divisor_override", "count_include_pad"}
@@ -133,6 +134,54 @@ def test_large_kernels_with_small_strides(dtype, case, simd):
     name = f"max_pool{len(shape) - 2}d" if options is not None else "adaptive_max_pool2d"
     for x, layout in itertools.product(contents(dtype, shape), ("contiguous", "channels_last", "reversed")):
         check_max(name, place(x, layout), size, **(options or {}))
+
+
+SLIDING = {
+    **LARGE,
+    "small": ((2, 3, 11, 13), 3, {"stride": 2, "padding": 1}),
+    "volume": ((1, 2, 17, 9, 15), (16, 2, 9), {"stride": 1, "padding": (8, 0, 4)}),
+    "steps differ": ((1, 20, 31, 40), (24, 25), {"stride": (3, 2), "padding": (5, 12), "ceil_mode": True}),
+}
+
+
+@pytest.mark.parametrize("case", SLIDING)
+@pytest.mark.parametrize("dtype", [*FLOATS, "uint8", "int16", "uint64"])
+def test_windows_from_their_halves(dtype, case, simd, monkeypatch):
+    """What large calls do, in small ones too: the same bits."""
+    monkeypatch.setattr(Plan, "slides", property(lambda plan: not plan.indexed and 0 not in plan.out_shape))
+    monkeypatch.setattr(sliding, "PIECE", 40)
+    shape, size, options = SLIDING[case]
+    name = f"max_pool{len(shape) - 2}d" if options is not None else "adaptive_max_pool2d"
+    for x, layout in itertools.product(contents(dtype, shape), ("contiguous", "channels_last", "reversed", "swapped")):
+        x = x.astype(swapped(x.dtype)) if layout == "swapped" else place(x, layout)
+        check_max(name, x, size, **(options or {}))
+
+
+def test_large_windows_slide(simd):
+    """Those that move by small steps, whatever their size; prepared and explained like others."""
+    for shape, size, stride, slid in (
+        ((2, 3, 301, 299), 31, 1, True),
+        ((1, 1, 1500, 1501), 9, 1, True),
+        ((2, 3, 301, 299), 31, 16, False),
+        ((2, 3, 31, 29), 9, 1, False),
+    ):
+        x = sample("float32", shape)
+        told = cpool.explain("max_pool2d", x, size, stride, size // 2)
+        assert (told.kernel == "sliding") is slid
+        result = cpool.max_pool2d(x, size, stride, size // 2)
+        values, indices = cpool.max_pool2d(x, size, stride, size // 2, return_indices=True)
+        assert_same_bits(result, values, str(shape))
+        planes = x.reshape(*shape[:2], -1)
+        assert_same_bits(
+            np.take_along_axis(planes, indices.reshape(*shape[:2], -1), 2).reshape(values.shape), values, ""
+        )
+        prepared = cpool.prepare("max_pool2d", x, size, stride, size // 2)
+        out = np.empty_like(result)
+        assert prepared(x, out=out) is out
+        assert_same_bits(out, result, "prepared")
+        for threads in (1, 3):
+            with cpool.threads(threads):
+                assert_same_bits(cpool.max_pool2d(place(x, "channels_last"), size, stride, size // 2), result, "last")
 
 
 @pytest.mark.parametrize("case", LINES)

@@ -508,5 +508,5 @@ def scale(x: Array, factor: Array, out: Array, last: bool) -> None:
 
 def remember(name: str, args: tuple[Any, ...], x: Array, plan: Plan) -> None:
     """Keep the call for `_kernels.again`, the short way for small arrays, if its tables are small."""
-    if plan.weight <= 2**17:
+    if plan.weight <= 2**17 and not plan.slides:
         _kernels.remember(name, args, x, call_of(plan).prepared(get_num_threads))

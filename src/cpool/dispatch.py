@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from . import cpu
+from . import cpu, sliding
 from .arrays import is_device_array
 from .errors import BackendUnavailable, bad_kind, bad_value
 from .plan import Plan
@@ -109,4 +109,6 @@ def run(
 ) -> NDArray[Any]:
     """Pool x on the backend that the user's choices name."""
     choose(backend)
+    if plan.slides:
+        return sliding.run(plan, x, out)
     return cpu.run(plan, x, out, indices)

@@ -59,7 +59,9 @@ class Prepared:
     def __init__(self, plan: Plan, squeeze: tuple[int, ...] | None) -> None:
         self.plan = plan
         self._squeeze = squeeze
-        self._run = cpu.call_of(plan).prepared(cpu.get_num_threads)
+        self._run: Callable[[Any, Any], Any] = (
+            _nothing if plan.slides else cpu.call_of(plan).prepared(cpu.get_num_threads)
+        )
 
     def __call__(self, x: Any, out: Any = None) -> Any:
         """Pool x, which must have the shape and type that this was prepared for."""
@@ -94,6 +96,10 @@ class Prepared:
 
     def __repr__(self) -> str:
         return f"<prepared {self.plan.operation}: {self.plan.x_shape} -> {self.plan.out_shape}>"
+
+
+def _nothing(x: Any, out: Any) -> None:
+    """No short way: a call of several."""
 
 
 def prepare(operation: Any, x: Any, *args: Any, **options: Any) -> Prepared:
@@ -173,6 +179,7 @@ KERNELS = {
     "pixels": "channels side by side, pixel after pixel",
     "lanes": "each window in 32 lanes",
     "wide": "long windows, block after block",
+    "sliding": "windows from their halves, axis after axis",
     "copy": "nothing to add: copied",
 }
 
@@ -218,7 +225,7 @@ def explain(operation: Any, x: Any, *args: Any, **options: Any) -> Explanation:
         strided=equal,
         backend="cpu",
         why=why,
-        kernel=call.path,
+        kernel="sliding" if plan.slides else call.path,
         simd=call.isa,
         threads=call.threads(cpu.get_num_threads()),
         lanes=plan.lanes,

@@ -32,6 +32,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -109,6 +110,10 @@ class Plan:
         """How many columns of a window are added side by side."""
         if not self.pooled:
             return 1
+        if self.reducer == "max" and any(
+            k.x_stride == self.item.itemsize and k.length >= NEAR for k in self.kept
+        ):  # no order has to be kept, and neighbours lie side by side
+            return 1
         return LANES if abs(self.pooled[-1].x_stride) < NEAR * self.item.itemsize else 1
 
     def with_strides(self, strides: tuple[int, ...]) -> Plan:
@@ -118,6 +123,15 @@ class Plan:
         order = tuple(range(len(self.out_shape)))
         out_strides = packed_strides(self.out_shape, order, self.out_dtype.itemsize)
         return lay_out(self, strides, out_strides, order)
+
+    @cached_property
+    def slides(self) -> bool:
+        """Whether large windows move by small steps, and halves of them are worth it."""
+        if self.reducer != "max" or self.indexed or 0 in self.out_shape:
+            return False
+        tables = [t for t in self.tables if t is not None]
+        reads = [repeats(t) for t in tables]
+        return max(reads, default=0.0) >= 8 and product([int(r) + 1 for r in reads]) * self.elements >= 2**21
 
     @property
     def indices(self) -> tuple[np.dtype[Any], tuple[int, ...], tuple[int, ...]]:
@@ -158,6 +172,19 @@ def lay_out(plan: Plan, x_strides: tuple[int, ...], out_strides: tuple[int, ...]
     else:
         lines, joined = simplify(kept, pooled, plan.reducer == "max", plan.indexed)
     return replace(plan, x_strides=x_strides, out_order=order, kept=lines, pooled=joined, compiled={})
+
+
+def repeats(table: Windows) -> float:
+    """How often an element of the axis is read, if windows of one size move by small steps; else 0.
+
+    Only an edge may cut a window off.
+    """
+    if table.step != 1 or not table.count:
+        return 0.0
+    cut = (table.starts == 0) | (table.stops == table.length)
+    if not (cut | (table.sizes == table.sizes.max())).all():
+        return 0.0
+    return float(table.sizes.sum()) / table.length
 
 
 def product(sizes: tuple[int, ...] | list[int]) -> int:
