@@ -196,13 +196,13 @@ PAD = 16
 ROW_TABLE = 32768  # rows of outer windows that are listed once; more are listed as they come
 
 
+_CODES = {np.dtype(name): code for code, name in enumerate(TYPES) if name != "bfloat16"} | {np.dtype(bool): U8}
+
+
 def type_code(item: np.dtype[Any]) -> int:
-    """The kernels' number for an element's type."""
-    if item.name == "bfloat16":
-        return BF16
-    if item.kind == "b":
-        return U8
-    return TYPES.index(f"{item.kind}{item.itemsize}")
+    """The kernels' number for an element's type, in this machine's byte order."""
+    code = _CODES.get(item)
+    return BF16 if code is None else code
 
 
 def _kind(code: int, path: str, reducer: str) -> int:
