@@ -137,8 +137,12 @@ void cpool_locate(const cpool_call *c, const char *x, char *out, int64_t *indice
 
 int cpool_is_keyed(const cpool_call *c)
 {
-    const int64_t taps = c->path == CPOOL_PATH_PIXELS ? CPOOL_BLOCK : c->max_rows;
-    return !c->pack && taps < INT32_MAX && (c->path == CPOOL_PATH_ROWS || c->path == CPOOL_PATH_PIXELS);
+    int64_t width = 1;
+    if (c->pack || (c->path != CPOOL_PATH_ROWS && c->lanes != 1) || c->path == CPOOL_PATH_COPY)
+        return 0;
+    for (int64_t j = 0; c->lanes == 1 && j < c->inner.m; j++)
+        width = c->inner.count[j] > width ? c->inner.count[j] : width;
+    return c->max_rows <= INT32_MAX / width; /* taps are counted in 32 bits */
 }
 
 /* What is read and written around the keys: where the rows are, in memory and in their plane. */
@@ -208,7 +212,7 @@ static FORCED void put_pixels(const cpool_call *c, int64_t j, int64_t channel, i
 static FORCED void run_keyed(const cpool_call *c, const char *x, char *out, int64_t *indices, cursor *at, int64_t units,
                              scratch_map *s, int size)
 {
-    const int pixels = c->path == CPOOL_PATH_PIXELS;
+    const int pixels = c->path != CPOOL_PATH_ROWS;
     int64_t placed = -1;
     for (; units; units--, advance(c, at)) {
         const int64_t *rows, count = rows_of(c, at->o, s->rows, &rows);

@@ -674,7 +674,9 @@ void cpool_run_total(const cpool_call *c, const char *x, char *out, int64_t *ind
     if (!last)
         return;
     finish_wide(c, x, out, &at, &s);
-    if (indices || s.odd)
+    if (indices && cpool_is_keyed(c))
+        cpool_run_keyed(c, x, out, indices, &at, 1, &s);
+    else if (indices || s.odd)
         cpool_locate(c, x, out, indices, unit, unit + 1, &s);
 }
 
