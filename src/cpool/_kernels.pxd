@@ -44,6 +44,7 @@ cdef extern from "simd/cpool_simd.h" nogil:
         int64_t outer_windows, max_rows
         const int64_t *row_at
         const int64_t *row_off
+        const int64_t *alike
         cpool_pool inner
         int64_t channels, channel_x, channel_out
         int lanes

@@ -345,6 +345,8 @@ cdef class Call:
         if spec["row_off"] is not None:
             c.row_at = ints(spec["row_at"])
             c.row_off = ints(spec["row_off"])
+        if spec["alike"] is not None:
+            c.alike = ints(spec["alike"])
         set_pool(&c.inner, spec["inner"])
         c.channels, c.channel_x, c.channel_out = spec["channels"], spec["channel_x"], spec["channel_out"]
         c.channel_tile = spec["channel_tile"]

@@ -273,6 +273,26 @@ def _rows_table(pools: list[dict[str, Any]], windows: int) -> tuple[Int64s | Non
     return np.concatenate(lists), starts
 
 
+def _alike(outer: tuple[Pooled, ...], rows: Int64s) -> Int64s | None:
+    """How many outer windows from each on are the same, with the same row of divisors; None if hardly any are.
+
+    Gradients of tiled windows are like this: then rows of results are copies of others.
+    """
+    if not outer or len(rows) > ROW_TABLE:
+        return None
+    table = outer[-1].windows
+    same = np.zeros(len(rows), bool)
+    same[1:] = rows[1:] == rows[:-1]
+    last = np.zeros(table.count, bool)
+    last[1:] = (table.starts[1:] == table.starts[:-1]) & (table.sizes[1:] == table.sizes[:-1])
+    same &= np.tile(last, len(rows) // table.count)
+    if 2 * int(same.sum()) < len(rows):
+        return None
+    ends = np.append(np.flatnonzero(~same), len(rows))
+    at = np.arange(len(rows))
+    return np.asarray(ends[np.searchsorted(ends, at, side="right")] - at, np.int64)
+
+
 def _tiles(inner: dict[str, Any], channels: int, repeat: bool) -> list[dict[str, Any]]:
     """Runs of inner windows whose columns make a line of about LINE elements."""
     start, count, step = inner["start"], inner["count"], inner["step"]
@@ -416,6 +436,12 @@ def build(plan: Plan) -> _kernels.Call:
     dense_out = channel_out == out_size and (
         path != "rows" or inner.windows.count == 1 or inner.out_stride == channels * out_size
     )
+    whole_rows = dense_out and (
+        inner.windows.count == 1 or inner.out_stride == channels * out_size
+    )  # the results of an outer window are neighbours
+    alike = None
+    if plan.reducer == "avg" and path in ("rows", "pixels") and whole_rows and inner.windows.count * channels >= 64:
+        alike = _alike(outer, rows)
     per_line = {
         "rows": len(tiles),
         "pixels": inner.windows.count * -(-channels // channel_tile),
@@ -442,6 +468,7 @@ def build(plan: Plan) -> _kernels.Call:
         "max_rows": max_rows,
         "row_off": row_off,
         "row_at": row_at,
+        "alike": alike,
         "inner": spec_inner,
         "channels": channels,
         "channel_x": axis.x_stride if axis else size,

@@ -42,6 +42,7 @@ from .windows import MAX_WINDOWS, Int64s, Windows
 
 LANES = 32
 BLOCK = 65536
+JOIN = 64  # windows of one and the same element, from which on they stay a row of their own
 NEAR = 16  # elements between columns below which they share lanes
 MAX_DIVISOR = 2**53
 MAX_ELEMENTS = 2**63 - 1
@@ -283,7 +284,7 @@ def _join_one(outer: Pooled, inner: Pooled) -> Pooled | None:
     """Many windows of one and the same element."""
     a, b = outer.windows, inner.windows
     m = a.count * b.count
-    if not (a.sizes == 1).all() or not (b.sizes == 1).all() or m >= MAX_WINDOWS:
+    if b.count >= JOIN or not (a.sizes == 1).all() or not (b.sizes == 1).all() or m >= MAX_WINDOWS:
         return None
     counted = (a.counted[:, None] * b.counted[None, :]).reshape(-1)
     table = Windows(1, np.zeros(m, np.int64), np.ones(m, np.int64), counted)

@@ -142,6 +142,7 @@ typedef struct {
     int64_t outer_windows;              /* product of their m */
     int64_t max_rows;                   /* most taps of one outer window */
     const int64_t *row_at, *row_off;    /* rows of outer window o: row_off[row_at[o] .. row_at[o+1]), or NULL */
+    const int64_t *alike;               /* outer windows from o on that are the same, at least 1; or NULL */
     cpool_pool inner;
     int64_t channels, channel_x, channel_out; /* neighbouring elements that are pooled alike */
     int lanes;                          /* CPOOL_LANES or 1 */
