@@ -255,9 +255,8 @@ def test_a_call_seen_before_looks_again(simd):
         again = cpool.adaptive_max_pool2d(-x, (4, 5), return_indices=True)
         assert_same_bits(again[0], exact_max("adaptive_max_pool2d", -x, (4, 5))[0], "values")
         assert (again[1] == exact_max("adaptive_max_pool2d", -x, (4, 5))[1]).all()
-        for grad, where in itertools.product(
-            grads, (indices, again[1], indices.astype(np.int32), place(indices, "sparse"))
-        ):
+        others = indices.astype(np.int32), place(indices, "sparse"), place(indices, "unaligned")
+        for grad, where in itertools.product(grads, (indices, again[1], *others)):
             check_gradient("adaptive_max_pool2d", grad, shape, indices=where)
             check_gradient("adaptive_max_pool2d", place(grad, "channels_last"), shape, indices=where)
             check_gradient("adaptive_avg_pool2d", grad, shape, (4, 5))

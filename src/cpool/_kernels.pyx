@@ -579,7 +579,8 @@ cdef class Scatter(Short):
 
     cdef object run(self, x, out, indices):
         if type(x) is not cnp.ndarray or type(indices) is not cnp.ndarray or not self.grad.holds(<cnp.ndarray> x) or (
-                not self.indices.holds(<cnp.ndarray> indices) or out is not None):
+                not self.indices.holds(<cnp.ndarray> indices) or not cnp.PyArray_ISALIGNED(<cnp.ndarray> indices)) or (
+                out is not None):
             return None
         return self.add(<cnp.ndarray> x, <cnp.ndarray> indices, None)
 

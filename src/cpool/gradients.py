@@ -349,13 +349,14 @@ def _check_kept(name: str, axes: Shape, shape: Shape, grad: Shape) -> None:
 
 
 def _admit_indices(indices: Any, shape: Shape) -> Array:
-    """Indices from outside as int64; what doesn't fit becomes negative, and is found later."""
+    """Indices from outside as aligned int64; what doesn't fit becomes negative, and is found later."""
     places, _ = arrays.admit("indices", indices)
     if places.dtype.kind not in "iu":
         bad_kind("indices", places.dtype, "integers are needed, as return_indices=True gives them")
     if places.shape != shape:
         bad_value("indices", places.shape, f"the gradient's shape {shape} is needed")
-    return places.astype(np.int64, copy=False)
+    places = places.astype(np.int64, copy=False)
+    return places if places.flags.aligned else places.copy()
 
 
 # ---- one for each operation -----------------------------------------------------------------------
