@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
 import itertools
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -51,6 +53,7 @@ from test_max import FOR_AVERAGES, LARGE, OPTIONS, max_of, strided_arguments
 
 import cpool
 from cpool import cpu
+from cpool.plan import Division, plans
 
 ORDERS = ("contiguous", "channels_last", "sparse")
 
@@ -243,6 +246,34 @@ def test_large_planes_are_divided_in_part(dtype, engine):
     average(dtype, "adaptive_avg_pool3d", (2, 1, 41, 39, 37), (29, 27, 25))
     average(dtype, "adaptive_avg_pool1d", (1, 1, 30011), (20011,))
     average(dtype, "avg_pool2d", (1, 1, 303, 199), 3, stride=2, padding=1, count_include_pad=False)
+
+
+def test_a_plane_that_needs_sums_changes_no_other():
+    """Down to the bits of a signalling NaN: how planes are shared out must not matter."""
+    indices = np.broadcast_to(np.arange(2048), (64, 2048)).copy()
+    indices[0] %= 1000
+    grad = np.ones((64, 2048), np.float32)
+    grad[:, 5] = np.array(0x7F812345, np.uint32).view(np.float32)
+    results = []
+    for threads in (1, 2, 3):
+        with cpool.threads(threads), cpu.force_split():
+            results.append(cpool.max_pool_backward(grad, indices, (64, 8192), axes=1).view(np.uint32))
+    assert (results[0] == results[1]).all()
+    assert (results[0] == results[2]).all()
+
+
+def test_large_tables_of_divisors_are_not_remembered():
+    """Nor by anything else, once the plans are forgotten."""
+    shape = (1, 1, 301, 299)
+    grad = np.ones(shape, np.float32)
+    before = weakref.WeakSet(o for o in gc.get_objects() if type(o) is Division)
+    cpool.avg_pool2d_backward(grad, shape, 3, 1, 1, count_include_pad=False)
+    new = [o for o in gc.get_objects() if type(o) is Division and o not in before]
+    assert len(new) == 1
+    there = weakref.ref(new.pop())
+    plans.clear()
+    gc.collect()
+    assert there() is None
 
 
 def test_a_call_seen_before_looks_again(simd):

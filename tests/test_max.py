@@ -140,6 +140,10 @@ SLIDING = {
     **LARGE,
     "small": ((2, 3, 11, 13), 3, {"stride": 2, "padding": 1}),
     "volume": ((1, 2, 17, 9, 15), (16, 2, 9), {"stride": 1, "padding": (8, 0, 4)}),
+    "more windows than elements": ((1, 20, 5, 2), (7, 16), None),
+    "one element": ((2, 17, 1, 1), (8, 8), None),
+    "many begin with the edge": ((1, 2, 6), 16, {"stride": 2, "padding": 15}),
+    "nearly all with the edge": ((3, 2, 6), 26, {"stride": 3, "padding": 25}),
     "steps differ": ((1, 20, 31, 40), (24, 25), {"stride": (3, 2), "padding": (5, 12), "ceil_mode": True}),
 }
 

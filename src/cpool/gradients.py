@@ -201,7 +201,7 @@ def _plan(
 
 
 def _weighed(plan: Plan) -> tuple[Plan, int]:
-    return plan, plan.weight + (0 if plan.division is None else plan.division.by.nbytes)
+    return plan, plan.weight
 
 
 def _on_axes(divisors: Array, axes: Shape, ndim: int) -> Array:

@@ -149,7 +149,8 @@ class Plan:
     @property
     def weight(self) -> int:
         """Bytes of the tables: what a cache has to carry."""
-        return sum(3 * t.starts.nbytes for t in self.tables if t is not None) + 2048
+        divisors = 0 if self.division is None else self.division.by.nbytes
+        return sum(3 * t.starts.nbytes for t in self.tables if t is not None) + divisors + 2048
 
 
 def lay_out(plan: Plan, x_strides: tuple[int, ...], out_strides: tuple[int, ...], order: tuple[int, ...]) -> Plan:
@@ -180,7 +181,7 @@ def repeats(table: Windows) -> float:
 
     Only an edge may cut a window off.
     """
-    if table.step != 1 or not table.count:
+    if table.step != 1 or not table.count or int(table.sizes.max()) < 2:
         return 0.0
     cut = (table.starts == 0) | (table.stops == table.length)
     if not (cut | (table.sizes == table.sizes.max())).all():

@@ -134,7 +134,7 @@ static NOINLINE int add_some(const int64_t *restrict index, int64_t inner, const
     uint64_t elsewhere = 0;
     for (int64_t o = 0; o < count; o++, index += inner, some += b)
         for (int64_t ch = 0; ch < b; ch++) {
-            const uint64_t at = (uint64_t)(index[ch] - segment);
+            const uint64_t at = (uint64_t)index[ch] - (uint64_t)segment;
             if (at < (uint64_t)n)
                 acc[at * (uint64_t)b + (uint64_t)ch] += some[ch];
             else
@@ -148,7 +148,7 @@ static NOINLINE int add_one_by_one(const int64_t *restrict index, const double *
 {
     uint64_t elsewhere = 0;
     for (int64_t o = 0; o < count; o++) {
-        const uint64_t at = (uint64_t)(index[o] - segment);
+        const uint64_t at = (uint64_t)index[o] - (uint64_t)segment;
         if (at < (uint64_t)n)
             acc[at] += some[o];
         else
@@ -163,11 +163,12 @@ static int add_pairs(const int64_t *index, int64_t inner, const double *some, in
     int elsewhere = 0;
     for (int64_t o = 0; o < count; o++, index += inner, some += b)
         for (int64_t ch = 0; ch < b; ch++) {
-            const int64_t i = index[ch] - segment, at = i * b + ch;
-            if ((uint64_t)i >= (uint64_t)n) {
+            const uint64_t i = (uint64_t)index[ch] - (uint64_t)segment;
+            if (i >= (uint64_t)n) {
                 elsewhere = 1;
                 continue;
             }
+            const int64_t at = (int64_t)i * b + ch;
             cpool_pair sum = {acc[at], low[at]}, one = {some[ch], 0.0};
             sum = cpool_pair_add(sum, one);
             acc[at] = sum.hi;
@@ -285,11 +286,12 @@ static void clear(table *t)
 #define PUT(BITS)                                                                                                  \
     for (int64_t o = first; o < last; o++)                                                                         \
         for (int64_t ch = 0; ch < b; ch++) {                                                                       \
-            const int64_t i = p->index[o * inner + ch] - p->segment, at = i * inner + ch;                          \
-            if ((uint64_t)i >= (uint64_t)n) {                                                                      \
+            const uint64_t i = (uint64_t)p->index[o * inner + ch] - (uint64_t)p->segment;                          \
+            if (i >= (uint64_t)n) {                                                                                \
                 *elsewhere = 1;                                                                                    \
                 continue;                                                                                          \
             }                                                                                                      \
+            const int64_t at = (int64_t)i * inner + ch;                                                            \
             BITS there, bits;                                                                                      \
             memcpy(&bits, p->grad + (o * inner + ch) * (int64_t)sizeof(BITS), sizeof(BITS));                       \
             memcpy(&there, p->to + at * (int64_t)sizeof(BITS), sizeof(BITS));                                      \
@@ -347,7 +349,8 @@ int cpool_scatter_run(const cpool_scatter *c, const char *grad, const int64_t *i
     const int64_t inner = c->inner;
     const sums s = {(double *)scratch, (double *)scratch + SUMS, (double *)scratch + 2 * SUMS};
     table *t = (table *)(void *)(s.some + SUMS);
-    int elsewhere = 0, sparse = is_sparse(c);
+    const int sparse = is_sparse(c);
+    int elsewhere = 0;
     t->used = 0;
     if (sparse)
         memset(t->at, 255, sizeof t->at);
@@ -363,9 +366,8 @@ int cpool_scatter_run(const cpool_scatter *c, const char *grad, const int64_t *i
         p.grad = grad + (plane * c->outputs * inner + channel) * c->size;
         p.index = indices + plane * c->outputs * inner + channel;
         p.to = out + ((plane * c->length + p.segment) * inner + channel) * c->size;
-        sparse = sparse && run_sparse(c, &p, t, &elsewhere); /* if it can't be done, the next are hardly different */
-        if (!sparse) {
-            const int64_t planes = least(c->planes, end - unit);
+        if (!sparse || !run_sparse(c, &p, t, &elsewhere)) { /* each for itself: how work is cut must not matter */
+            const int64_t planes = sparse ? 1 : least(c->planes, end - unit);
             elsewhere |= run_dense(c, &p, planes, &s);
             unit += planes - 1;
             plane += planes - 1;
