@@ -262,6 +262,17 @@ def test_a_plane_that_needs_sums_changes_no_other():
     assert (results[0] == results[2]).all()
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e308])
+def test_nothing_finite_in_a_large_plane(value):
+    """A million sums that are not finite are looked at again, but not each at a million gradients: for minutes."""
+    n = 1_000_000
+    grad = cpool.max_pool_backward(np.full((1, n), value), np.arange(n)[None] // 2 * 2, (1, n), axes=1)
+    assert (grad[0, 1::2] == 0).all()
+    assert not np.isfinite(grad[0, ::2]).any()
+    halves = cpool.max_pool_backward(np.full((1, n), 8e307), np.arange(n)[None] // 2 * 2, (1, n), axes=1)
+    assert (halves[0, ::2] == 1.6e308).all()
+
+
 def test_large_tables_of_divisors_are_not_remembered():
     """Nor by anything else, once the plans are forgotten."""
     shape = (1, 1, 301, 299)

@@ -61,7 +61,7 @@ typedef struct {
 int64_t cpool_scatter_scratch(const cpool_scatter *c)
 {
     (void)c;
-    return (int64_t)sizeof(double) * 3 * SUMS + (int64_t)sizeof(table);
+    return (int64_t)sizeof(double) * 4 * SUMS + (int64_t)sizeof(table);
 }
 
 int cpool_scatter_look(const cpool_scatter *c, const int64_t *indices, int64_t begin, int64_t end)
@@ -84,28 +84,6 @@ int cpool_scatter_look(const cpool_scatter *c, const int64_t *indices, int64_t b
     return bad;
 }
 
-/* A sum of doubles that is not finite: what it is, or what it would be had nothing run over on the way. */
-static double rescued(const cpool_scatter *c, const char *grad, const int64_t *indices, int64_t place)
-{
-    cpool_pair sum = {0.0, 0.0};
-    int up = 0, down = 0;
-    for (int64_t o = 0; o < c->outputs; o++) {
-        if (indices[o * c->inner] != place)
-            continue;
-        double g;
-        cpool_load_floats(c->type, grad + o * c->inner * c->size, 1, &g);
-        if (g != g)
-            return g;
-        up |= g == (double)INFINITY;
-        down |= g == -(double)INFINITY;
-        cpool_pair one = {g * 0x1p-128, 0.0};
-        sum = cpool_pair_add(sum, one);
-    }
-    if (up || down)
-        return up ? (down ? (double)NAN : (double)INFINITY) : -(double)INFINITY;
-    return (sum.hi + sum.lo) * 0x1p128;
-}
-
 /* What a thread works on: `b` neighbouring channels of n elements of a plane, from `segment` on. */
 typedef struct {
     const char *grad;
@@ -123,7 +101,8 @@ static int misses(const piece *p, int64_t k)
 /* ---- where most elements get something: a sum for each ------------------------------------------- */
 
 typedef struct {
-    double *acc, *low, *some;
+    double *acc, *low, *some, *totals;
+    double scale; /* of doubles: below 1 nothing runs over */
 } sums;
 
 /* Add `count` outputs of b channels. Whether something fell outside of [segment, segment + n). On its own, so that
@@ -194,6 +173,9 @@ static int add(const cpool_scatter *c, const piece *p, const sums *s)
             else
                 for (int64_t o = 0; o < count; o++)
                     cpool_load_floats(c->type, p->grad + (first + o) * inner * c->size, b, s->some + o * b);
+            if (s->scale != 1.0)
+                for (int64_t i = 0; i < count * b; i++)
+                    s->some[i] *= s->scale;
             if (c->type == CPOOL_F64)
                 elsewhere |= add_pairs(index, inner, s->some, count, b, p->segment, p->n, s->acc, s->low);
             else if (inner == 1)
@@ -205,10 +187,28 @@ static int add(const cpool_scatter *c, const piece *p, const sums *s)
     return elsewhere;
 }
 
-static double total(const cpool_scatter *c, const piece *p, double high, double low, int64_t i, int64_t ch)
+/* The pairs as doubles. Where one is not finite, all are added again 2^128 times smaller: then nothing runs over on
+ * the way, and no bit that matters is lost. */
+static void settle_pairs(const cpool_scatter *c, const piece *p, const sums *s)
 {
-    const double sum = high + low;
-    return sum - sum == 0.0 ? sum : rescued(c, p->grad + ch * c->size, p->index + ch, p->segment + i);
+    const int64_t n = p->n * p->b;
+    const sums again = {s->acc, s->low, s->some, s->totals, 0x1p-128};
+    int odd = 0;
+    for (int64_t i = 0; i < n; i++) {
+        s->totals[i] = s->acc[i] + s->low[i];
+        odd |= !(s->totals[i] - s->totals[i] == 0.0);
+    }
+    if (odd) {
+        memset(s->acc, 0, (size_t)n * 8);
+        memset(s->low, 0, (size_t)n * 8);
+        add(c, p, &again);
+        for (int64_t i = 0; i < n; i++)
+            if (!(s->totals[i] - s->totals[i] == 0.0)) {
+                const double high = s->acc[i];
+                s->totals[i] = high != high ? (double)NAN : high - high == 0.0 ? (high + s->low[i]) * 0x1p128 : high;
+            }
+    }
+    memcpy(s->acc, s->totals, (size_t)n * 8);
 }
 
 /* Several planes, if each fits as a whole: what was just written piece by piece is not quickly read in vectors. */
@@ -231,11 +231,10 @@ static int run_dense(const cpool_scatter *c, const piece *whole, int64_t planes,
             if (c->type == CPOOL_F64)
                 memset(s->low, 0, (size_t)(planes * size) * 8);
             for (int64_t q = 0; q < planes; q++) {
-                const sums here = {s->acc + q * size, s->low + q * size, s->some};
+                const sums here = {s->acc + q * size, s->low + q * size, s->some, s->totals, 1.0};
                 elsewhere |= add(c, &p, &here);
                 if (c->type == CPOOL_F64)
-                    for (int64_t i = 0; i < size; i++)
-                        here.acc[i] = total(c, &p, here.acc[i], here.low[i], i / p.b, i % p.b);
+                    settle_pairs(c, &p, &here);
                 p.grad += c->outputs * inner * c->size;
                 p.index += c->outputs * inner;
             }
@@ -308,7 +307,7 @@ static void clear(table *t)
         }                                                                                                          \
     break
 
-/* Whether it could be done: too many elements that get more than one are not for this. */
+/* Whether it could be done: not with too many elements that get more than one, nor with sums that are not finite. */
 static int run_sparse(const cpool_scatter *c, const piece *p, table *t, int *elsewhere)
 {
     const int64_t inner = c->inner, b = p->b, n = p->n;
@@ -333,9 +332,11 @@ static int run_sparse(const cpool_scatter *c, const piece *p, table *t, int *els
     for (int64_t k = 0; k < t->used; k++) {
         const int i = t->taken[k];
         const int64_t at = t->at[i];
-        double sum = t->sum[i];
-        if (c->type == CPOOL_F64)
-            sum = total(c, p, sum, t->low[i], at / inner, at % inner);
+        const double sum = t->sum[i] + t->low[i];
+        if (c->type == CPOOL_F64 && !(sum - sum == 0.0)) {
+            clear(t);
+            return 0;
+        }
         cpool_store_floats(c->type, &sum, 1, p->to + at * c->size);
     }
     clear(t);
@@ -347,8 +348,9 @@ int cpool_scatter_run(const cpool_scatter *c, const char *grad, const int64_t *i
                       int64_t end, void *scratch)
 {
     const int64_t inner = c->inner;
-    const sums s = {(double *)scratch, (double *)scratch + SUMS, (double *)scratch + 2 * SUMS};
-    table *t = (table *)(void *)(s.some + SUMS);
+    double *const memory = (double *)scratch;
+    const sums s = {memory, memory + SUMS, memory + 2 * SUMS, memory + 3 * SUMS, 1.0};
+    table *t = (table *)(void *)(memory + 4 * SUMS);
     const int sparse = is_sparse(c);
     int elsewhere = 0;
     t->used = 0;
