@@ -39,8 +39,7 @@ from test_functional import _outs
 from test_fuzz import arrays, engines
 
 import cpool
-from cpool import cpu, sliding
-from cpool.plan import Plan
+from cpool import cpu, plan, sliding
 
 TYPES = [*FLOATS, *INTEGERS, "bool"]
 FOR_AVERAGES = {"divisor_override", "count_include_pad"}
@@ -152,13 +151,15 @@ SLIDING = {
 @pytest.mark.parametrize("dtype", [*FLOATS, "uint8", "int16", "uint64"])
 def test_windows_from_their_halves(dtype, case, simd, monkeypatch):
     """What large calls do, in small ones too: the same bits."""
-    monkeypatch.setattr(Plan, "slides", property(lambda plan: not plan.indexed and 0 not in plan.out_shape))
+    monkeypatch.setattr(plan, "slides", lambda made: not made.indexed and 0 not in made.out_shape)
+    plan.plans.clear()
     monkeypatch.setattr(sliding, "PIECE", 40)
     shape, size, options = SLIDING[case]
     name = f"max_pool{len(shape) - 2}d" if options is not None else "adaptive_max_pool2d"
     for x, layout in itertools.product(contents(dtype, shape), ("contiguous", "channels_last", "reversed", "swapped")):
         x = x.astype(swapped(x.dtype)) if layout == "swapped" else place(x, layout)
         check_max(name, x, size, **(options or {}))
+    plan.plans.clear()
 
 
 def test_large_windows_slide(simd):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -42,11 +41,10 @@ class Operation:
     name: str
     rule: Rule
     reducer: str = "avg"
+    back: str = field(init=False)  # the name of its gradient
 
-    @cached_property
-    def back(self) -> str:
-        """The name of its gradient."""
-        return f"{self.name}_backward"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "back", f"{self.name}_backward")
 
 
 LETTERS = {1: "L", 2: "HW", 3: "DHW"}

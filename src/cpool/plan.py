@@ -32,7 +32,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -104,6 +103,7 @@ class Plan:
     out_order: tuple[int, ...] = ()  # axes of a new result, outermost first
     kept: tuple[Kept, ...] = ()  # sorted and merged, outermost first
     pooled: tuple[Pooled, ...] = ()  # likewise
+    slides: bool = False  # large windows move by small steps, and halves of them are worth it
     compiled: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -124,15 +124,6 @@ class Plan:
         order = tuple(range(len(self.out_shape)))
         out_strides = packed_strides(self.out_shape, order, self.out_dtype.itemsize)
         return lay_out(self, strides, out_strides, order)
-
-    @cached_property
-    def slides(self) -> bool:
-        """Whether large windows move by small steps, and halves of them are worth it."""
-        if self.reducer != "max" or self.indexed or 0 in self.out_shape:
-            return False
-        tables = [t for t in self.tables if t is not None]
-        reads = [repeats(t) for t in tables]
-        return max(reads, default=0.0) >= 8 and product([int(r) + 1 for r in reads]) * self.elements >= 2**21
 
     @property
     def indices(self) -> tuple[np.dtype[Any], tuple[int, ...], tuple[int, ...]]:
@@ -173,7 +164,17 @@ def lay_out(plan: Plan, x_strides: tuple[int, ...], out_strides: tuple[int, ...]
         lines, joined = tuple(kept), tuple(pooled)
     else:
         lines, joined = simplify(kept, pooled, plan.reducer == "max", plan.indexed)
-    return replace(plan, x_strides=x_strides, out_order=order, kept=lines, pooled=joined, compiled={})
+    return replace(
+        plan, x_strides=x_strides, out_order=order, kept=lines, pooled=joined, slides=slides(plan), compiled={}
+    )
+
+
+def slides(plan: Plan) -> bool:
+    """Whether large windows move by small steps, and halves of them are worth it."""
+    if plan.reducer != "max" or plan.indexed or 0 in plan.out_shape:
+        return False
+    reads = [repeats(t) for t in plan.tables if t is not None]
+    return max(reads, default=0.0) >= 8 and product([int(r) + 1 for r in reads]) * plan.elements >= 2**21
 
 
 def repeats(table: Windows) -> float:
