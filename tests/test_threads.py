@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -426,6 +427,12 @@ def test_a_child_pools_and_does_not_hang(story, fork, native_path):
         pytest.skip("Python's own lock doesn't survive a fork in C while other Python threads may wait for it")
     code = FORK.format(path=str(native_path), fork=fork) + globals()[story] + "\nprint('fine')\n"
     assert run_python(code, timeout=200, OMP_NUM_THREADS="2").endswith("fine\n")
+
+
+def test_nothing_computed_once_hides_a_lock():
+    """Until Python 3.12 a cached property has a lock, which the child of a fork may find taken for ever."""
+    for source in Path(cpool.__file__).parent.glob("*.py"):
+        assert "cached_property" not in source.read_text(encoding="utf-8"), source.name
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
