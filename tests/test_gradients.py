@@ -238,6 +238,20 @@ def test_few_outputs_in_large_planes(dtype, meeting, simd):
         check_gradient("adaptive_max_pool2d", grad, shape, indices=indices, data_format=data_format)
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_planes_that_are_summed_in_parts(dtype, simd):
+    """Of one piece of work a part at a time: what falls into another part lies in the plane all the same."""
+    random = np.random.default_rng(8)
+    for shape, outputs, axis in (((16, 16500), 4200, 1), ((16, 1100, 17), 300, 1)):
+        wanted = (*shape[:axis], outputs, *shape[axis + 1 :])
+        grad = sample(dtype, wanted, wide=True)
+        indices = random.integers(0, shape[axis], wanted)
+        check_gradient("max_pool", grad, shape, indices=indices, axes=axis)
+        indices[-1, -1] = shape[axis]
+        with pytest.raises(ValueError, match=f"^indices: got {shape[axis]}; a plane has {shape[axis]} elements"):
+            cpool.max_pool_backward(grad, indices, shape, axes=axis)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_large_planes_are_divided_in_part(dtype, engine):
     """More outputs than are divided at once, in one plane or a few, each piece of work dividing what it reads."""

@@ -74,12 +74,13 @@ cdef extern from "simd/cpool_simd.h" nogil:
     ctypedef struct cpool_scatter:
         const cpool_kernels *kernels
         int type, size
-        int64_t outer, outputs, length, inner, segments, chunks
+        int64_t outer, outputs, length, inner, chunks
+        int parted
         int64_t *lowest
         int64_t *highest
     void cpool_scatter_cut(cpool_scatter *c) noexcept
     int64_t cpool_scatter_units(const cpool_scatter *c) noexcept
-    int64_t cpool_scatter_scratch(const cpool_scatter *c) noexcept
+    int64_t cpool_scatter_scratch() noexcept
     int cpool_scatter_look(const cpool_scatter *c, const int64_t *indices, int64_t begin, int64_t end) noexcept
     int cpool_scatter_run(const cpool_scatter *c, const char *grad, const int64_t *indices, char *out, int64_t begin,
                           int64_t end, void *scratch) noexcept

@@ -589,7 +589,7 @@ cdef class Scatter(Short):
         cdef cpool_scatter c = self.c
         cdef Team team
         cdef int64_t units = cpool_scatter_units(&c), looks = c.outer * c.chunks
-        cdef bint fresh = out is None, look = not fresh or c.segments > 1 or not c.length
+        cdef bint fresh = out is None, look = not fresh or c.parted or not c.length
         cdef int limit
         cdef int64_t[::1] bounds
         if not c.outer or not c.inner:
@@ -602,7 +602,7 @@ cdef class Scatter(Short):
         team.cost = looks * c.inner * 32 + 100
         limit = self.threads()
         if look and looks:
-            if c.segments > 1:
+            if c.parted:
                 bounds = cnp.PyArray_EMPTY(1, [2 * looks], cnp.NPY_INT64, 0)
                 c.lowest, c.highest = &bounds[0], &bounds[looks]
             team.run = run_look
@@ -616,7 +616,7 @@ cdef class Scatter(Short):
             team.run = run_scatter
             team.out = <char *> cnp.PyArray_DATA(out)
             team.cost = c.outer * c.inner * (c.length // 2 + 3 * c.outputs) + 100
-            team.scratch = cpool_scatter_scratch(&c)
+            team.scratch = cpool_scatter_scratch()
             run_all(&team, units, team_size(team.cost, limit))
         return None if team.bad else out
 

@@ -194,16 +194,17 @@ typedef struct {
     /* set by cpool_scatter_cut: elements and channels of a piece of work, how many there are, chunks of outputs;
      * elements, channels and planes that are summed together, and outputs that become doubles at a time */
     int64_t segment, segments, group, groups, chunks, rows, width, planes, step;
+    int parted;                /* not all of a plane is summed at once: its indices must be looked at before */
     int64_t *lowest, *highest; /* indices of each chunk of each plane */
 } cpool_scatter;
 
 void cpool_scatter_cut(cpool_scatter *c);
 int64_t cpool_scatter_units(const cpool_scatter *c);
-int64_t cpool_scatter_scratch(const cpool_scatter *c);
+int64_t cpool_scatter_scratch(void);
 /* Whether an index of chunks [begin, end), counted through all planes, lies outside its plane; notes the bounds, if
  * there is room for them. */
 int cpool_scatter_look(const cpool_scatter *c, const int64_t *indices, int64_t begin, int64_t end);
-/* Run pieces [begin, end). Whether an index lies outside its plane; where there are several segments, `look` tells. */
+/* Run pieces [begin, end). Whether an index lies outside its plane; of parted planes only `look` can tell. */
 int cpool_scatter_run(const cpool_scatter *c, const char *grad, const int64_t *indices, char *out, int64_t begin,
                       int64_t end, void *scratch);
 

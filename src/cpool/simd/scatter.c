@@ -44,6 +44,7 @@ void cpool_scatter_cut(cpool_scatter *c)
     c->width = least(most(c->group, 1), most(SUMS / c->segment / CHANNELS, 1) * CHANNELS);
     c->rows = SUMS / c->width;
     c->step = most(SOME / c->width, 1);
+    c->parted = c->segments > 1 || c->rows < c->segment;
     c->planes = c->segments == 1 && c->width == c->inner ? most(c->rows / c->segment, 1) : 1;
     c->chunks = parts(c->outputs, CHUNK);
 }
@@ -58,9 +59,8 @@ typedef struct {
     int taken[SLOTS / 2]; /* places of those used */
 } table;
 
-int64_t cpool_scatter_scratch(const cpool_scatter *c)
+int64_t cpool_scatter_scratch(void)
 {
-    (void)c;
     return (int64_t)sizeof(double) * 4 * SUMS + (int64_t)sizeof(table);
 }
 
@@ -244,7 +244,7 @@ static int run_dense(const cpool_scatter *c, const piece *whole, int64_t planes,
                 c->kernels->finish[CPOOL_SUM_F][c->type](&line, 1, 0);
             }
         }
-    return elsewhere && whole->n == c->length;
+    return elsewhere;
 }
 
 /* ---- where most get nothing: zeros, and gradients put among them ---------------------------------- */
@@ -380,5 +380,5 @@ int cpool_scatter_run(const cpool_scatter *c, const char *grad, const int64_t *i
                 part = 0, plane++;
         }
     }
-    return elsewhere && c->segments == 1;
+    return elsewhere && !c->parted;
 }
