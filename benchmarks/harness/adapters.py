@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,15 @@ class Peer:
 
     name: str
     package: str | None = None  # for the stamp
+    needs: tuple[str, ...] = ()  # modules
 
     def missing(self) -> str | None:
         """Why it can't be used here; None if it can."""
+        try:
+            for module in self.needs:
+                import_module(module)
+        except (ImportError, OSError) as error:  # a library that a module loads may be what is missing
+            return str(error)
         return None
 
     @contextmanager
@@ -51,14 +58,7 @@ class Cpool(Peer):
     """What is compared."""
 
     name = "cpool"
-
-    def missing(self) -> str | None:
-        """Why it can't be used here; None if it can."""
-        try:
-            import cpool  # noqa: F401
-        except ImportError as error:
-            return str(error)
-        return None
+    needs = ("cpool",)
 
     @contextmanager
     def session(self, threads: int) -> Iterator[None]:
@@ -99,14 +99,7 @@ class Torch(Peer):
 
     name = "torch"
     package = "torch"
-
-    def missing(self) -> str | None:
-        """Why it can't be used here; None if it can."""
-        try:
-            import torch  # noqa: F401
-        except (ImportError, OSError) as error:
-            return str(error)
-        return None
+    needs = ("torch",)
 
     @contextmanager
     def session(self, threads: int) -> Iterator[None]:
@@ -198,16 +191,8 @@ class OnnxRuntime(Peer):
 
     name = "onnxruntime"
     package = "onnxruntime"
+    needs = ("onnx", "onnxruntime")
     opset = 22
-
-    def missing(self) -> str | None:
-        """Why it can't be used here; None if it can."""
-        try:
-            import onnx  # noqa: F401
-            import onnxruntime  # noqa: F401
-        except ImportError as error:
-            return str(error)
-        return None
 
     def prepare(self, case: Case, threads: int) -> Prepared | str:
         """A session with so many threads."""
@@ -218,8 +203,6 @@ class OnnxRuntime(Peer):
         reason = _one_forward(case)
         if reason:
             return reason
-        if case.layout == "last":
-            return "has channels first only"
         kind = "MaxPool" if "max" in row.operation else "AveragePool"
         options: dict[str, Any] = {}
         if row.done.name.startswith("adaptive"):
@@ -247,14 +230,7 @@ class OpenVino(Peer):
 
     name = "openvino"
     package = "openvino"
-
-    def missing(self) -> str | None:
-        """Why it can't be used here; None if it can."""
-        try:
-            import openvino  # noqa: F401
-        except ImportError as error:
-            return str(error)
-        return None
+    needs = ("openvino",)
 
     def prepare(self, case: Case, threads: int) -> Prepared | str:
         """A compiled model with so many threads."""
@@ -265,8 +241,6 @@ class OpenVino(Peer):
         reason = _one_forward(case)
         if reason:
             return reason
-        if case.layout == "last":
-            return "has channels first only"
         x = ops.parameter(case.x.shape, np.float32)
         if row.done.name.startswith("adaptive"):
             sizes = np.array([len(taps) for taps in row.taps], np.int64)
@@ -294,7 +268,7 @@ def _one_forward(case: Case) -> str | None:
         or case.dtype != "float32"
     ):
         return "is asked for float32 pooling only"
-    return None
+    return "has channels first only" if case.layout == "last" else None
 
 
 class Pillow(Peer):
@@ -302,14 +276,7 @@ class Pillow(Peer):
 
     name = "Pillow"
     package = "pillow"
-
-    def missing(self) -> str | None:
-        """Why it can't be used here; None if it can."""
-        try:
-            import PIL.Image  # noqa: F401
-        except ImportError as error:
-            return str(error)
-        return None
+    needs = ("PIL.Image",)
 
     def prepare(self, case: Case, threads: int) -> Prepared | str:
         """Every image reduced by its factors."""
