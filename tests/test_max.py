@@ -147,19 +147,25 @@ SLIDING = {
 }
 
 
+@pytest.fixture
+def always_slides(monkeypatch):
+    """Small calls do what large ones do, and leave nothing behind."""
+    monkeypatch.setattr(plan, "slides", lambda made: not made.indexed and 0 not in made.out_shape)
+    monkeypatch.setattr(sliding, "PIECE", 40)
+    plan.plans.clear()
+    yield
+    plan.plans.clear()
+
+
 @pytest.mark.parametrize("case", SLIDING)
 @pytest.mark.parametrize("dtype", [*FLOATS, "uint8", "int16", "uint64"])
-def test_windows_from_their_halves(dtype, case, simd, monkeypatch):
-    """What large calls do, in small ones too: the same bits."""
-    monkeypatch.setattr(plan, "slides", lambda made: not made.indexed and 0 not in made.out_shape)
-    plan.plans.clear()
-    monkeypatch.setattr(sliding, "PIECE", 40)
+def test_windows_from_their_halves(dtype, case, simd, always_slides):
+    """The same bits."""
     shape, size, options = SLIDING[case]
     name = f"max_pool{len(shape) - 2}d" if options is not None else "adaptive_max_pool2d"
     for x, layout in itertools.product(contents(dtype, shape), ("contiguous", "channels_last", "reversed", "swapped")):
         x = x.astype(swapped(x.dtype)) if layout == "swapped" else place(x, layout)
         check_max(name, x, size, **(options or {}))
-    plan.plans.clear()
 
 
 def test_large_windows_slide(simd):

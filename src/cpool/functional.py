@@ -19,6 +19,7 @@ from .plan import (
     check_size,
     lay_out,
     memory_order,
+    packed,
     packed_strides,
     plans,
     product,
@@ -323,8 +324,7 @@ def run_indexed(plan: Plan, x: Array, wrap: arrays.Wrap | None, out: Any, backen
         arrays.max_type(plan.x_dtype, targets[0])
         for target in targets:
             arrays.check_out(target, plan.out_shape)
-    kind, shape, strides = plan.indices
-    indices: Array = np.ndarray(shape, kind, strides=strides)
+    indices = packed(plan.out_shape, plan.out_order, np.dtype(np.int64))
     result = dispatch.run(plan, x, None, backend, indices)
     if targets is not None:
         targets[0][...], targets[1][...] = result, indices

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from . import _kernels, arrays, cpu, dispatch, functional
 from .errors import bad_kind, bad_value
 from .functional import Ints, Operation, Padding
-from .plan import Cache, Division, Plan, check_size, memory_order, packed_strides, plans, product
+from .plan import Cache, Division, Plan, check_size, memory_order, packed, packed_strides, plans, product
 from .windows import Windows, as_flag, as_int, transposed, windows
 
 Array = NDArray[Any]
@@ -113,8 +113,7 @@ def _avg(op: Operation, args: tuple[Any, ...], grad: Any, input_shape: Any, out:
     target = None if out is None else _check_out(out, shape, dtype)
     into = target
     if target is None or not target.dtype.isnative or np.may_share_memory(array, target):
-        strides = packed_strides(shape, memory_order(array.shape, array.strides), dtype.itemsize)
-        into = np.ndarray(shape, dtype, strides=strides)
+        into = packed(shape, memory_order(array.shape, array.strides), dtype)
     assert into is not None
     if into.size:
         if array.size == 0:
@@ -167,10 +166,7 @@ def _plan(
 ) -> Plan | None:
     """The gradient as one plan: each element of x gets the sum of the outputs that hold it, divided once, or, where
     outputs have divisors of their own, divided before. None if these need more than a plan can say."""
-    how = (op.back, args, functional._kinds(args), grad.shape, grad.strides, grad.dtype)
-    if divisors.size == 1:
-        one = int(divisors.reshape(-1)[0])
-        return plans.get((*how, into.shape, into.strides), lambda: _weighed(_plan_to(op, axes, back, one, grad, into)))
+    divided = divisors.size > 1
     order = memory_order(grad.shape, grad.strides)
     first = min((order.index(a) for a in axes), default=0)
     pooled = order[first : first + len(axes)]
@@ -178,7 +174,7 @@ def _plan(
         product([grad.shape[a] for a in order[:first]]),
         product([grad.shape[a] for a in order[first + len(axes) :]]),
     )
-    if (
+    if divided and (
         grad.dtype.kind == "c"
         or grad.dtype == np.float64
         or set(pooled) != set(axes)
@@ -189,19 +185,20 @@ def _plan(
         return None
 
     def make() -> tuple[Plan, int]:
+        if not divided:
+            plan = _plan_to(op, axes, back, int(divisors.reshape(-1)[0]), grad, into)
+            return plan, plan.weight
         wide = np.empty([grad.shape[a] for a in order]).transpose(np.argsort(order))
         plan = _plan_to(op, axes, back, 1, wide, into, wide=True)
         by = np.broadcast_to(
             _on_axes(divisors, axes, grad.ndim), [n if a in axes else 1 for a, n in enumerate(grad.shape)]
         )
         division = Division(by.transpose(order).astype(np.float64).reshape(-1), planes, inner)
-        return _weighed(replace(plan, x_dtype=grad.dtype, x_strides=grad.strides, division=division))
+        plan = replace(plan, x_dtype=grad.dtype, x_strides=grad.strides, division=division)
+        return plan, plan.weight
 
+    how = (op.back, args, functional._kinds(args), grad.shape, grad.strides, grad.dtype)
     return plans.get((*how, into.shape, into.strides), make)
-
-
-def _weighed(plan: Plan) -> tuple[Plan, int]:
-    return plan, plan.weight
 
 
 def _on_axes(divisors: Array, axes: Shape, ndim: int) -> Array:

@@ -183,9 +183,9 @@ class _Pool(_Layer):
         return result
 
     def _prepare(self, x: Any) -> None:
-        """Keep a prepared call for arrays like x, unless its result is none of ours: with more axes, or not a pair."""
+        """Keep a prepared call for arrays like x, unless its result has more axes than ours."""
         key, arguments = (x.shape, x.strides, x.dtype), self._arguments()
-        if key in self._calls or arguments.get("return_indices") or not arguments.get("keepdims", True):
+        if key in self._calls or not arguments.get("keepdims", True):
             return
         call = prepare(self._operation, x, **arguments)._run
         self.__dict__["_calls"] = {key: call, **dict(list(self._calls.items())[: HELD - 1])}

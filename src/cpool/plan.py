@@ -220,6 +220,11 @@ def packed_strides(shape: tuple[int, ...], order: tuple[int, ...], itemsize: int
     return tuple(strides)
 
 
+def packed(shape: tuple[int, ...], order: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """A new array of `shape` whose axes lie in `order`."""
+    return np.ndarray(shape, dtype, strides=packed_strides(shape, order, dtype.itemsize))
+
+
 def _distance(stride: int) -> int:
     """How far apart elements lie. A stride of zero says nothing of where an axis lies: outermost it disturbs nobody."""
     return abs(stride) or 2**63

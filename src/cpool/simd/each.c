@@ -30,10 +30,9 @@ int64_t cpool_divided_scratch(const cpool_call *c, const cpool_division *d)
     return cpool_scratch_bytes(c) + planes_at_once(d) * d->length * d->inner * (int64_t)sizeof(double) + 64;
 }
 
+/* Elements [first, last) of a plane; `grad` and `to` are at the first. */
 static void divide_some(const cpool_division *d, const char *grad, double *to, int64_t first, int64_t last)
 {
-    grad += first * d->inner * d->size;
-    to += first * d->inner;
     if (d->inner == 1) {
         cpool_load_floats(d->type, grad, last - first, to);
         for (int64_t i = first; i < last; i++)
@@ -79,7 +78,7 @@ void cpool_divided_run(const cpool_call *c, const cpool_division *d, const char 
         if (most == 1)
             span_of(c, d, begin, stop, &first, &last);
         for (int64_t p = plane; p * per_plane < stop; p++) /* the first that is read goes to the start of the scratch */
-            divide_some(d, grad + p * size * d->size, wide + (p - plane) * size - first * d->inner, first, last);
+            divide_some(d, grad + (p * size + first * d->inner) * d->size, wide + (p - plane) * size, first, last);
         /* the call counts its planes from the first of all */
         const uintptr_t behind = (uintptr_t)(plane * size + first * d->inner) * sizeof(double);
         cpool_run(c, (const char *)((uintptr_t)wide - behind), out, NULL, begin, stop, wide + most * size);
