@@ -31,6 +31,39 @@ def median_times(*calls: Callable[[], object], rounds: int = 15) -> list[float]:
     return np.median(times, axis=0).tolist()
 
 
+def beside_opencl(random: np.random.Generator) -> bool:
+    """Time the same calls on the CPU and on an OpenCL device, where there is one; whether what it gave is right."""
+    if len(cpool.devices()) == 1:
+        print("\nNo OpenCL device here. PyOpenCL, and PoCL to run it on the processor: pip install 'cpool[pocl]'")
+        return True
+    import pyopencl as cl
+    import pyopencl.array
+
+    context = cl.create_some_context(interactive=False)  # held: not every driver's queue keeps its context
+    queue = cl.CommandQueue(context)
+    x = random.standard_normal((4, 64, 56, 57), dtype=np.float32)
+    there = pyopencl.array.to_device(queue, x)
+
+    # averages of doubles stand for the exact ones; the bound is 0.51 ULP at the mean of the absolute values
+    wide = x.astype(np.float64)
+    unit = np.spacing(cpool.adaptive_avg_pool2d(abs(wide), 7).astype(np.float32))
+    averages = cpool.adaptive_avg_pool2d(there, 7).get()
+    within = bool((abs(averages - cpool.adaptive_avg_pool2d(wide, 7)) <= 0.51 * unit).all())
+    found = [part.get() for part in cpool.max_pool2d(there, 3, 2, 1, return_indices=True)]
+    equal = all(map(np.array_equal, found, cpool.max_pool2d(x, 3, 2, 1, return_indices=True)))
+
+    calls = (
+        ("adaptive_avg_pool2d(x, 7)", lambda x: cpool.adaptive_avg_pool2d(x, 7), within, "within the bound"),
+        ("max_pool2d(x, 3, 2, 1)", lambda x: cpool.max_pool2d(x, 3, 2, 1), equal, "equal, indices too"),
+    )
+    rows: list[tuple[str, ...]] = [(f"x: {x.shape}", "CPU", "OpenCL, x lying there", "results")]
+    for name, call, right, told in calls:
+        here, device = median_times(lambda call=call: call(x), lambda call=call: (call(there), queue.finish()))
+        rows.append((name, f"{here * 1e6:.0f} us", f"{device * 1e6:.0f} us", told if right else "WRONG"))
+    table(f"The CPU and OpenCL's {queue.device.name.strip()}", rows)
+    return within and equal
+
+
 def main() -> int:
     """Run the demonstration; 1 if a check fails."""
     random = np.random.default_rng(0)
@@ -69,6 +102,8 @@ def main() -> int:
         speed, limit = (f"{x.nbytes / t / 1e9:.1f} GB/s" for t in (took, read))
         rows.append((str(shape), str(out), f"{took * 1e6:.1f} us", speed, limit))
     table(f"Speed, on {cpool.get_num_threads()} threads", rows)
+
+    failed |= not beside_opencl(random)
 
     print("\nConfiguration")
     cpool.show_config()

@@ -2,8 +2,9 @@
 
 Optional parts (a C compiler, torch, onnxruntime, ml_dtypes, an instruction set) are skipped with a
 reason where they are missing. CI names what it expects in CPOOL_TEST_REQUIRE ("cc torch avx512"):
-then their absence fails. CPOOL_FUZZ=long fuzzes longer; `-m "not slow"` leaves out what needs
-gigabytes or many seconds.
+then their absence fails. CPOOL_TEST_OPENCL="pocl" adds the devices of the OpenCL platforms that have
+this in their name or version ("any": all) to the engines; that there is none fails. CPOOL_FUZZ=long
+fuzzes longer; `-m "not slow"` leaves out what needs gigabytes or many seconds.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import importlib
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # OpenMP reads this when it is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+from devices_here import NO_DOUBLES
+from devices_here import engines as opencl_engines
 from helpers import required
 
 import cpool
@@ -44,7 +48,7 @@ EVERY_SIMD = ("avx512", "avx2", "baseline")
 class Engine:
     """Something that pools, and how to make it do so: an instruction set with a number of threads.
 
-    Another backend is another kind of engine: give it a name and an `on()`.
+    Another backend is another kind of engine, with a name and an `on()`: see devices_here.py.
     """
 
     simd: str
@@ -65,6 +69,7 @@ class Engine:
 
 
 ENGINES = [Engine(simd, threads) for simd in EVERY_SIMD for threads in (1, 2, 3)]
+EVERY_ENGINE = [*ENGINES, *opencl_engines()]
 
 
 def missing(name: str, why: str) -> None:
@@ -77,19 +82,32 @@ def missing(name: str, why: str) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Engines vary fastest, whatever else a test varies: the oracles remember what they found."""
-    for name, values in (("engine", ENGINES), ("simd", EVERY_SIMD)):
+    for name, values in (("engine", EVERY_ENGINE), ("simd", EVERY_SIMD)):
         if name in metafunc.fixturenames:
             metafunc.parametrize(name, values, ids=str, indirect=True)
 
 
 @pytest.fixture
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    """Each instruction set with 1, 2 and 3 threads; the test runs on it."""
+    """Each instruction set with 1, 2 and 3 threads, and each OpenCL device; the test runs on it."""
     wanted: Engine = request.param
-    if wanted.simd not in SIMD:
+    if isinstance(wanted, Engine) and wanted.simd not in SIMD:
         missing(wanted.simd, f"this machine or build has no {wanted.simd}")
     with wanted.on():
         yield wanted
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Of calls outside of `check`, too, a device without doubles refuses those that need them."""
+    try:
+        yield
+    except cpool.BackendUnavailable as error:
+        wanted = getattr(item, "callspec", None) and item.callspec.params.get("engine")
+        if isinstance(wanted, Engine) or wanted is None or "has no doubles" not in str(error):
+            raise
+        assert wanted.refuses_doubles()
+        pytest.skip(NO_DOUBLES)
 
 
 @pytest.fixture
@@ -112,6 +130,15 @@ def nothing_leaks() -> Iterator[None]:
     before = state()
     yield
     assert state() == before
+
+
+@pytest.fixture
+def without_pyopencl(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if PyOpenCL were not installed."""
+    for name in [m for m in sys.modules if m.startswith("cpool.opencl")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(vars(cpool), "opencl", raising=False)
+    monkeypatch.setitem(sys.modules, "pyopencl", None)
 
 
 @pytest.fixture

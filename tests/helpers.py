@@ -339,10 +339,30 @@ def same_average_type(source: np.dtype) -> np.dtype:
     return source if source == BFLOAT16 else source.newbyteorder("=")
 
 
+@dataclass
+class Place:
+    """Where calls run: set by the engine of a test (see conftest.py)."""
+
+    bits: str = "cpu"  # engines that promise one another the same bits
+    call: Any = None  # runs function(*arrays, *args, **options) elsewhere
+
+
+here = Place()
+
+
+def call_here(function: Any, arrays: tuple[Any, ...], *args: Any, **options: Any) -> Any:
+    """`function(*arrays, *args, **options)` where the engine says."""
+    return (here.call or call_on_host)(function, arrays, *args, **options)
+
+
+def call_on_host(function: Any, arrays: tuple[Any, ...], *args: Any, **options: Any) -> Any:
+    return function(*arrays, *args, **options)
+
+
 def call(operation: str, x: Any, size: Any = None, **options: Any) -> Any:
     """`cpool.<operation>(x, size, ...)`; the global one takes no size."""
-    function = getattr(cpool, operation)
-    return function(x, **options) if operation == "global_avg_pool" else function(x, size, **options)
+    sizes = () if operation == "global_avg_pool" else (size,)
+    return call_here(getattr(cpool, operation), (x,), *sizes, **options)
 
 
 _remembered: dict[Any, Any] = {}
@@ -398,7 +418,7 @@ def checked(operation: str, x: np.ndarray, size: Any, compare_reference: bool, *
         remembered((content, wanted.name, "judged"), lambda: assert_within_ulp(expected, exact, x.dtype))
         if wanted.kind in "iu":
             np.testing.assert_array_equal(result, expected)
-    before = remembered((content, wanted.name, x.strides, "bits"), result.copy)
+    before = remembered((content, wanted.name, x.strides, here.bits), result.copy)
     assert_same_bits(result, before, "the same call gave other bits before, on another engine")
     return result
 
@@ -601,7 +621,7 @@ def exact_max(operation: str, x: np.ndarray, size: Any = 1, **options: Any) -> t
 
 def call_max(operation: str, x: Any, size: Any = None, **options: Any) -> Any:
     """`cpool.<operation>(x, size, ...)`; the global one takes no size."""
-    return getattr(cpool, operation)(x, *(() if "global" in operation else (size,)), **options)
+    return call_here(getattr(cpool, operation), (x,), *(() if "global" in operation else (size,)), **options)
 
 
 def check_max(
@@ -760,7 +780,7 @@ def check_gradient(
             (content, "reference"),
             lambda: judge(gradient_by_reference(operation, given, shape, size, **plain), "reference: "),
         )
-    before = remembered((content, *(a.strides for a in given), "bits"), result.copy)
+    before = remembered((content, *(a.strides for a in given), here.bits), result.copy)
     assert_same_bits(result, before, f"the same call gave other bits before, on another engine: {where}")
     return result
 
@@ -768,9 +788,10 @@ def check_gradient(
 def call_backward(operation: str, *args: Any, **options: Any) -> Any:
     """`cpool.<operation>_backward(grad, [indices,] shape[, size], ...)`; `size` comes last and is for averages
     over strided windows only."""
-    *given, size = args
+    *given, shape, size = args
     strided = operation.startswith("avg_pool")
-    return getattr(cpool, operation + "_backward")(*given, *((size,) if strided else ()), **options)
+    function = getattr(cpool, operation + "_backward")
+    return call_here(function, tuple(given), shape, *((size,) if strided else ()), **options)
 
 
 def gradient_by_reference(

@@ -691,7 +691,7 @@ def test_the_cpu_by_every_way_of_asking():
 
 
 @pytest.mark.parametrize("backend", ["opencl", "opencl:0", "opencl:Arc"])
-def test_what_was_asked_for_and_is_missing_raises(backend):
+def test_what_was_asked_for_and_is_missing_raises(backend, without_pyopencl):
     for _ in range(2):
         for call in (
             lambda: cpool.adaptive_avg_pool2d(X, 3, backend=backend),
@@ -727,13 +727,14 @@ def test_the_backend_of_the_environment(monkeypatch):
     monkeypatch.setattr(dispatch, "_from_environment", "nonsense")
     with pytest.raises(ValueError, match=r"CPOOL_BACKEND: got 'nonsense'"):
         cpool.adaptive_avg_pool2d(X, 3)
-    monkeypatch.setattr(dispatch, "_from_environment", "opencl")
-    with pytest.raises(cpool.BackendUnavailable, match="CPOOL_BACKEND"):
+    monkeypatch.setattr(dispatch, "_from_environment", "opencl:no such device")
+    with pytest.raises((cpool.BackendUnavailable, ValueError), match="CPOOL_BACKEND"):
         cpool.adaptive_avg_pool2d(X, 3)
     with cpool.use_backend("cpu"):  # what is nearer wins
         assert_same_bits(cpool.adaptive_avg_pool2d(X, 3), expected)
     assert_same_bits(cpool.adaptive_avg_pool2d(X, 3, backend="cpu"), expected)
-    done = python("import numpy, cpool; cpool.adaptive_avg_pool(numpy.ones(3), 2)", CPOOL_BACKEND="opencl")
+    hidden = "import sys; sys.modules['pyopencl'] = None; "
+    done = python(hidden + "import numpy, cpool; cpool.adaptive_avg_pool(numpy.ones(3), 2)", CPOOL_BACKEND="opencl")
     assert "BackendUnavailable: CPOOL_BACKEND: got 'opencl'" in done.stderr
 
 
@@ -887,7 +888,7 @@ def test_the_examples_in_the_documentation_strings():
         "import doctest, importlib, pkgutil, cpool\n"
         "tried = 0\n"
         "for found in pkgutil.iter_modules(cpool.__path__):\n"
-        "    if found.name == '__main__': continue\n"
+        "    if found.name in ('__main__', 'opencl'): continue\n"
         "    failed, count = doctest.testmod(importlib.import_module('cpool.' + found.name))\n"
         "    assert not failed\n"
         "    tried += count\n"

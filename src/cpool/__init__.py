@@ -61,10 +61,10 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> ModuleType:
     """The layers, imported when they are first asked for: not everybody wants them, and classes take their time."""
-    if name == "nn":
+    if name in ("nn", "opencl"):
         from importlib import import_module
 
-        return import_module("cpool.nn")
+        return import_module(f"cpool.{name}")
     raise AttributeError(f"module 'cpool' has no attribute {name!r}")
 
 

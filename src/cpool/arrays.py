@@ -1,15 +1,17 @@
-"""What may come in and what goes out: NumPy arrays, and what offers itself through DLPack on the CPU."""
+"""What may come in and what goes out: NumPy arrays, what offers itself through DLPack on the CPU, PyOpenCL's arrays."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import BackendUnavailable, bad_kind, bad_value
+from .errors import bad_kind, bad_value
+from .plan import packed
 
 Array = NDArray[Any]
 Wrap = Callable[[Array], Any]
@@ -27,9 +29,16 @@ _LETTERS = {"float": "efd", "integer": "?bBhHiIlLqQ", "complex": "FD"}
 FAMILIES: dict[np.dtype[Any], str] = {np.dtype(c): name for name, codes in _LETTERS.items() for c in codes}
 
 
+_of_device: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
+
+
 def is_device_array(x: object) -> bool:
     """Whether x is a PyOpenCL array; found out without importing PyOpenCL."""
-    return any(c.__module__.partition(".")[0] == "pyopencl" for c in type(x).__mro__)
+    kind = type(x)
+    known = _of_device.get(kind)
+    if known is None:
+        known = _of_device[kind] = any(c.__module__.partition(".")[0] == "pyopencl" for c in kind.__mro__)
+    return known
 
 
 def admit(argument: str, x: Any) -> tuple[Array, Wrap | None]:
@@ -41,10 +50,9 @@ def admit(argument: str, x: Any) -> tuple[Array, Wrap | None]:
     if isinstance(x, np.ndarray):
         return np.asarray(x), None
     if is_device_array(x):
-        raise BackendUnavailable(
-            f"{argument}: got a PyOpenCL array, and this version of cpool has the CPU backend only; "
-            "use x.get(), or a version with OpenCL: pip install --upgrade 'cpool[opencl]'"
-        )
+        from . import opencl
+
+        return opencl.admit(argument, x), None
     if hasattr(x, "__dlpack__") and not isinstance(x, np.generic):
         return _from_dlpack(argument, x)
     if isinstance(x, (str, bytes)) or x is None:
@@ -75,7 +83,7 @@ def _from_dlpack(argument: str, x: Any) -> tuple[Array, Wrap]:
 
 def admit_out(out: Any) -> Array:
     """`out` as a plain array over its own memory."""
-    if not isinstance(out, np.ndarray) and not hasattr(out, "__dlpack__"):
+    if not isinstance(out, np.ndarray) and not hasattr(out, "__dlpack__") and not is_device_array(out):
         bad_kind("out", type(out), "an array is needed")
     return admit("out", out)[0]
 
@@ -151,10 +159,70 @@ def check_out(array: Array, shape: tuple[int, ...]) -> None:
     """Refuse an `out` into which a result of this shape can't be written."""
     if array.shape != shape:
         bad_value("out", array.shape, f"the result has shape {shape}")
-    if not array.flags.writeable:
+    if not is_device_array(array) and not array.flags.writeable:
         bad_value("out", "a read-only array", "it must be writeable")
     if array.size and any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape, strict=True)):
         bad_value("out", f"strides {array.strides}", "elements of out must not share memory")
+
+
+def check_together(argument: str, x: Array, other: Array) -> None:
+    """Refuse arrays of the host and of a device in one call."""
+    there = is_device_array(x)
+    if is_device_array(other) is not there:
+        kinds = "a device array", "an array of the host"
+        bad_kind(argument, type(other), f"{kinds[not there]} is needed, as the first one is: .get() or to_device()")
+
+
+def new(like: Array, shape: tuple[int, ...], order: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """A new array where `like` is, whose axes lie in `order`."""
+    if is_device_array(like):
+        from . import opencl
+
+        made: Array = opencl.new(like, shape, order, dtype)
+        return made
+    return packed(shape, order, dtype)
+
+
+def share_memory(a: Array, b: Array) -> bool:
+    """Whether two arrays, both of one kind, may have an element in common."""
+    if is_device_array(a):
+        from . import opencl
+
+        return opencl.share_memory(a, b)
+    return np.may_share_memory(a, b)
+
+
+def assign(target: Array, value: Array) -> None:
+    """Copy the elements of `value` to those of `target`, of the same kind."""
+    if is_device_array(target):
+        from . import opencl
+
+        opencl.copy(value, target)
+    else:
+        target[...] = value
+
+
+def expand_dims(x: Array, axes: tuple[int, ...]) -> Array:
+    """The same elements with axes of length 1 at these places."""
+    if not is_device_array(x):
+        return np.expand_dims(x, axes)
+    kept = iter(range(x.ndim))
+    found = [None if a in axes else next(kept) for a in range(x.ndim + len(axes))]
+    return _with_axes(x, found)
+
+
+def squeeze(x: Any, axes: tuple[int, ...]) -> Any:
+    """The same elements without these axes of length 1; of whatever kind x is."""
+    kept = [a for a in range(len(x.shape)) if a not in axes]
+    return _with_axes(x, kept) if is_device_array(x) else x.reshape([x.shape[a] for a in kept])
+
+
+def _with_axes(x: Array, axes: Sequence[int | None]) -> Array:
+    from . import opencl
+
+    shape = tuple(1 if a is None else x.shape[a] for a in axes)
+    viewed: Array = opencl.view(x, shape, tuple(0 if a is None else x.strides[a] for a in axes))
+    return viewed
 
 
 def item_of(dtype: np.dtype[Any]) -> np.dtype[Any]:

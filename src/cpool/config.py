@@ -30,7 +30,7 @@ def config() -> dict[str, Any]:
             "forked child": _kernels.is_forked(),
         },
         "devices": [str(device) for device in dispatch.devices()],
-        "opencl": "this version has the CPU backend only",
+        "opencl": dispatch.opencl_state(),
     }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -17,55 +17,90 @@ from .arrays import is_device_array
 from .errors import BackendUnavailable, bad_kind, bad_value
 from .plan import Plan
 
-_scoped: ContextVar[str | None] = ContextVar("cpool_backend", default=None)
+_scoped: ContextVar[Any] = ContextVar("cpool_backend", default=None)
 _from_environment = os.environ.get("CPOOL_BACKEND")
 
+OWN = "x is a device array"
 CHOICES = '"cpu", "opencl", "opencl:<number or name>" or a pyopencl.CommandQueue'
 
 
 @dataclass(frozen=True)
 class Device:
-    """A device that can pool."""
+    """A device that can pool; `backend` is what to ask for it by."""
 
     backend: str
     name: str
     units: int
     features: tuple[str, ...]
+    platform: str = ""
+    memory: int | None = None  # bytes of its own, where it has some
 
     def __str__(self) -> str:
-        return f"{self.backend}: {self.name} ({self.units} threads; {', '.join(self.features)})"
+        there = f" on {self.platform}" if self.platform else ""
+        units = "threads" if self.backend == "cpu" else "units"
+        parts = [f"{self.units} {units}", ", ".join(self.features)]
+        if self.memory is not None:
+            parts.insert(1, f"{self.memory / 2**30:.1f} GiB")
+        return f"{self.backend}: {self.name}{there} ({'; '.join(p for p in parts if p)})"
 
 
-def check(argument: str, backend: Any) -> str:
-    """The name of a backend that is there; else an error that says what is wrong with it."""
+class Choice(NamedTuple):
+    """A backend, and why it was chosen."""
+
+    name: str
+    why: str
+    queues: Any = None  # of a device
+
+
+def check(argument: str, backend: Any) -> Any:
+    """The backend, if it is there; else an error that says what is wrong with it."""
+    _queues(argument, backend)
+    return backend
+
+
+def _queues(argument: str, backend: Any) -> Any:
+    """The queues that a backend's name stands for; None for the CPU."""
     if not isinstance(backend, str):
-        if is_device_array(backend):  # PyOpenCL's classes: a queue
-            _no_opencl(argument, type(backend).__name__)
+        if type(backend).__name__ == "CommandQueue" and is_device_array(backend):
+            return backend, backend
         bad_kind(argument, backend, f"one of {CHOICES} is needed")
     if backend == "cpu":
-        return backend
+        return None
     if backend == "opencl" or (backend.startswith("opencl:") and len(backend) > len("opencl:")):
-        _no_opencl(argument, backend)
+        try:
+            from . import opencl
+        except BackendUnavailable as error:
+            raise BackendUnavailable(f"{argument}: got {backend!r}; {error}") from None
+        return opencl.queues(argument, backend)
     bad_value(argument, backend, f"one of {CHOICES} is needed")
 
 
-def _no_opencl(argument: str, came: str) -> None:
-    raise BackendUnavailable(
-        f"{argument}: got {came!r}, and the backend 'opencl' isn't there: this version of cpool has the CPU "
-        "backend only. Use backend='cpu', or a version with OpenCL: pip install --upgrade 'cpool[opencl]'"
-    )
-
-
-def choose(backend: Any) -> tuple[str, str]:
-    """The backend to use, and why: the call, else `use_backend`, else CPOOL_BACKEND, else the CPU."""
+def choose(backend: Any, x: Any = None) -> Choice:
+    """The backend to use: a device array's own, else what the call says, `use_backend`, CPOOL_BACKEND, else the CPU."""
+    if is_device_array(x):
+        return _choose_own(backend, x)
     if backend is not None:
-        return check("backend", backend), "backend= asked for it"
+        return _choice(_queues("backend", backend), "backend= asked for it")
     scoped = _scoped.get()
     if scoped is not None:
-        return scoped, "use_backend asked for it"
+        return _choice(_queues("backend", scoped), "use_backend asked for it")
     if _from_environment:
-        return check("CPOOL_BACKEND", _from_environment), "CPOOL_BACKEND asked for it"
-    return "cpu", "host arrays run on the CPU"
+        return _choice(_queues("CPOOL_BACKEND", _from_environment), "CPOOL_BACKEND asked for it")
+    return Choice("cpu", "host arrays run on the CPU")
+
+
+def _choice(queues: Any, why: str) -> Choice:
+    return Choice("cpu" if queues is None else "opencl", why, queues)
+
+
+def _choose_own(backend: Any, x: Any) -> Choice:
+    """The queue of a device array, which `backend` must not contradict."""
+    queue = x.queue
+    if backend is not None:
+        asked = _queues("backend", backend)
+        if asked is None or asked[0].device != queue.device or (not isinstance(backend, str) and backend != queue):
+            bad_value("backend", backend, f"x lies on {queue.device.name.strip()!r} and runs on its own queue")
+    return Choice("opencl", OWN, (queue, queue))
 
 
 def is_default() -> bool:
@@ -74,7 +109,7 @@ def is_default() -> bool:
 
 
 @contextmanager
-def use_backend(backend: str) -> Iterator[None]:
+def use_backend(backend: Any) -> Iterator[None]:
     """Run the calls within the block on this backend, where they don't name one themselves."""
     token = _scoped.set(check("backend", backend))
     try:
@@ -84,13 +119,28 @@ def use_backend(backend: str) -> Iterator[None]:
 
 
 def devices() -> list[Device]:
-    """The devices that can pool here.
+    """The devices that can pool here: the processor, and OpenCL's by their numbers, if PyOpenCL is there.
 
     >>> import cpool
-    >>> [device.backend for device in cpool.devices()]
-    ['cpu']
+    >>> cpool.devices()[0].backend
+    'cpu'
     """
-    return [Device("cpu", _processor(), cpu.get_num_threads(), cpu.simd_available())]
+    return [Device("cpu", _processor(), cpu.get_num_threads(), cpu.simd_available()), *_opencl()[0]]
+
+
+def opencl_state() -> str:
+    """Whether there is OpenCL, and if not, why."""
+    found, why = _opencl()
+    return why or f"{len(found)} device(s)"
+
+
+def _opencl() -> tuple[list[Device], str]:
+    try:
+        from . import opencl
+
+        return [Device(f"opencl:{i}", *told) for i, told in enumerate(opencl.described())], ""
+    except BackendUnavailable as error:
+        return [], str(error)
 
 
 def _processor() -> str:
@@ -105,10 +155,23 @@ def _processor() -> str:
 
 
 def run(
-    plan: Plan, x: NDArray[Any], out: NDArray[Any] | None, backend: Any, indices: NDArray[Any] | None = None
+    plan: Plan, x: NDArray[Any], out: NDArray[Any] | None, choice: Choice, indices: NDArray[Any] | None = None
 ) -> NDArray[Any]:
-    """Pool x on the backend that the user's choices name."""
-    choose(backend)
+    """Pool x on the backend that was chosen."""
+    if choice.name != "cpu":
+        from . import opencl
+
+        result: NDArray[Any] = opencl.run(plan, x, out, indices, choice.queues)
+        return result
     if plan.slides:
         return sliding.run(plan, x, out)
     return cpu.run(plan, x, out, indices)
+
+
+def scatter(
+    grad: NDArray[Any], indices: NDArray[Any], out: NDArray[Any], axes: tuple[int, ...], choice: Choice
+) -> int | None:
+    """Add gradients to `out` where the indices say, on a device. An index that lies in no plane, or None."""
+    from . import opencl
+
+    return opencl.run_scatter(grad, indices, out, axes, choice.queues)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from . import arrays, cpu, functional
 from .errors import bad_kind, bad_value
+from .plan import memory_order
 
 Array = NDArray[Any]
 Function = Callable[[Array], Array]
@@ -97,6 +98,8 @@ def weights_of(w1: Any, b1: Any, w2: Any, b2: Any) -> Weights:
 
 def _real(argument: str, value: Any) -> Array:
     array, _ = arrays.admit(argument, value)
+    if arrays.is_device_array(array):
+        bad_kind(argument, type(value), "weights are arrays of the host, wherever x is: use .get() once")
     if arrays.family(array.dtype) not in ("float", "integer"):
         bad_kind(argument, array.dtype, "weights are real numbers")
     return array
@@ -226,14 +229,22 @@ def excite(
     if arrays.family(array.dtype) != "float":
         bad_kind("x", array.dtype, "float16, bfloat16, float32 or float64 is needed")
     batch, order = _layout(array.shape, data_format)
-    wide = np.dtype(np.float64 if array.itemsize == 8 else np.float32)
+    wide = np.dtype(np.float64 if array.dtype.itemsize == 8 else np.float32)
     w1, b1, w2, b2 = weights_as(wide)
-    lined = array.transpose(order)
-    kept = lined.shape[: batch + 1]
+    kept = tuple(array.shape[a] for a in order[: batch + 1])
     if kept[-1] != len(w2):
         bad_value("x", array.shape, f"w1 and w2 are for {len(w2)} channels, which lie on axis {order[batch]}")
     target, result = _target(array, out)
     s = functional.global_avg_pool(array, data_format=data_format, dtype=wide)
+    if arrays.is_device_array(array):
+        from . import opencl
+
+        names = activation.__name__.lstrip("_"), gate.__name__.lstrip("_")
+        opencl.excite(array, s, Weights(w1, b1, w2, b2), names, result, batch, order[batch])
+        if target is not None and result is not target:
+            arrays.assign(target, result)
+        return result if target is None else out
+    lined = array.transpose(order)
     with np.errstate(all="ignore"):  # NaN and infinities pass in silence, as they do in a pooling
         h = activation(_product(np.atleast_2d(s.reshape(kept)), w1, b1))
         g = gate(_product(h, w2, b2))
@@ -247,6 +258,10 @@ def excite(
 
 def _is_same(a: Array, b: Array) -> bool:
     """Whether each element of a is where that of b is; shapes are equal."""
+    if arrays.is_device_array(a):
+        from . import opencl
+
+        return opencl.is_same(a, b)
     return a.strides == b.strides and a.dtype == b.dtype and a.ctypes.data == b.ctypes.data
 
 
@@ -254,9 +269,10 @@ def _target(x: Array, out: Any) -> tuple[Array | None, Array]:
     """`out` as an array, and the array to write to: another one if writing could change what is still to be read."""
     target = None if out is None else arrays.admit_out(out)
     if target is not None:
+        arrays.check_together("out", x, target)
         arrays.check_out(target, x.shape)
         if arrays.native(target.dtype) != arrays.native(x.dtype):
             bad_value("out", target.dtype, f"the result has dtype {arrays.native(x.dtype)}")
-        if not np.may_share_memory(x, target) or _is_same(x, target):
+        if not arrays.share_memory(x, target) or _is_same(x, target):
             return target, target
-    return target, np.empty_like(x, dtype=arrays.native(x.dtype), subok=False)
+    return target, arrays.new(x, x.shape, memory_order(x.shape, x.strides), arrays.native(x.dtype))

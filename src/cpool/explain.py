@@ -38,7 +38,9 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
 }
 
 
-def _plan(operation: Any, x: Any, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Plan, NDArray[Any], str]:
+def _plan(
+    operation: Any, x: Any, args: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[Plan, NDArray[Any], dispatch.Choice]:
     if isinstance(operation, str):
         if operation not in OPERATIONS:
             bad_value("operation", operation, f"one of {', '.join(OPERATIONS)} is needed")
@@ -47,21 +49,20 @@ def _plan(operation: Any, x: Any, args: tuple[Any, ...], options: dict[str, Any]
         function = operation
     else:
         bad_kind("operation", operation, "a pooling function of cpool or its name is needed")
-    _, why = dispatch.choose(options.pop("backend", None))
     wanted = functional.PlanOnly(options.pop("out", None))
-    plan, array = function(x, *args, out=wanted, **options)
-    return plan, array, why
+    plan, array, choice = function(x, *args, out=wanted, **options)
+    return plan, array, choice
 
 
 class Prepared:
     """A call prepared once: `p(x)` or `p(x, out=...)` for arrays like the one it was prepared with."""
 
-    def __init__(self, plan: Plan, squeeze: tuple[int, ...] | None) -> None:
+    def __init__(self, plan: Plan, squeeze: tuple[int, ...] | None, choice: dispatch.Choice) -> None:
         self.plan = plan
         self._squeeze = squeeze
-        self._run: Callable[[Any, Any], Any] = (
-            _nothing if plan.slides else cpu.call_of(plan).prepared(cpu.get_num_threads)
-        )
+        self._choice = choice
+        short = choice.name == "cpu" and not plan.slides
+        self._run: Callable[[Any, Any], Any] = cpu.call_of(plan).prepared(cpu.get_num_threads) if short else _nothing
 
     def __call__(self, x: Any, out: Any = None) -> Any:
         """Pool x, which must have the shape and type that this was prepared for."""
@@ -79,18 +80,22 @@ class Prepared:
                 f"{array.dtype} of shape {array.shape}",
                 f"this was prepared for {plan.x_dtype} of shape {plan.x_shape}",
             )
+        choice = self._choice
+        if arrays.is_device_array(array) or choice.why == dispatch.OWN:
+            choice = dispatch.choose(None, array)
         same = plan.with_strides(array.strides)
         if plan.indexed:
-            return functional.run_indexed(same, array, wrap, out, None)
+            return functional.run_indexed(same, array, wrap, out, choice)
         target = None
         if out is not None:
             target = arrays.admit_out(out)
+            arrays.check_together("out", array, target)
             arrays.check_out(target, plan.out_shape)
             if target.dtype != plan.out_dtype:
                 bad_value("out", target.dtype, f"the result has dtype {plan.out_dtype}")
-        result = dispatch.run(same, array, None, None)
+        result = dispatch.run(same, array, None, choice)
         if target is not None:
-            target[...] = result
+            arrays.assign(target, result)
             return out
         return result if wrap is None else wrap(result)
 
@@ -112,8 +117,8 @@ def prepare(operation: Any, x: Any, *args: Any, **options: Any) -> Prepared:
     (1, 64, 5, 7)
     """
     keepdims = options.get("keepdims", True)
-    plan, _, _ = _plan(operation, x, args, dict(options))
-    return Prepared(plan, None if keepdims else plan.axes)
+    plan, _, choice = _plan(operation, x, args, dict(options))
+    return Prepared(plan, None if keepdims else plan.axes, choice)
 
 
 @dataclass(frozen=True)
@@ -157,11 +162,11 @@ class Explanation:
         return found
 
     def __str__(self) -> str:
+        how = f"{self.simd}, {self.threads} thread(s)" if self.simd else f"{self.lanes} lane(s) for each result"
         lines = [
             f"{self.operation}: {self.x_dtype} {self.x_shape} -> {self.out_dtype} {self.out_shape}",
             f"backend    {self.backend} ({self.why})",
-            f"kernel     {KERNELS[self.kernel]}, {self.simd}, {self.threads} thread(s)"
-            + (", rows gathered into tiles" if self.gathers else ""),
+            f"kernel     {KERNELS[self.kernel]}, {how}" + (", rows gathered into tiles" if self.gathers else ""),
             f"memory     {self.bytes_read:,} bytes read, {self.bytes_written:,} written",
         ]
         for a in self.axes:
@@ -181,6 +186,9 @@ KERNELS = {
     "wide": "long windows, block after block",
     "sliding": "windows from their halves, axis after axis",
     "copy": "nothing to add: copied",
+    "items": "an item for each result",
+    "groups": "lanes that share each window",
+    "parts": "work-groups that share each window, and a second pass",
 }
 
 
@@ -192,7 +200,7 @@ def explain(operation: Any, x: Any, *args: Any, **options: Any) -> Explanation:
     >>> told.kind, [axis.kind for axis in told.axes]
     ('ragged', ['ragged', 'ragged'])
     """
-    plan, array, why = _plan(operation, x, args, dict(options))
+    plan, array, choice = _plan(operation, x, args, dict(options))
     axes = []
     for axis, table in zip(plan.axes, plan.tables, strict=True):
         if table is None:
@@ -213,7 +221,8 @@ def explain(operation: Any, x: Any, *args: Any, **options: Any) -> Explanation:
         equal = f"kernel_size={kernels}, stride={strides}" + ("" if set(steps) == {1} else f", dilation={tuple(steps)}")
     kinds = [a.kind for a in axes]
     worst = next((k for k in ("ragged", "overlapping") if k in kinds), "tiled")
-    call = cpu.call_of(plan)
+    runs = _on_cpu(plan) if choice.name == "cpu" else _elsewhere(plan, choice)
+    read = plan.elements * plan.item.itemsize
     return Explanation(
         operation=plan.operation,
         x_shape=plan.x_shape,
@@ -223,13 +232,34 @@ def explain(operation: Any, x: Any, *args: Any, **options: Any) -> Explanation:
         axes=tuple(axes),
         kind=worst,
         strided=equal,
-        backend="cpu",
-        why=why,
-        kernel="sliding" if plan.slides else call.path,
-        simd=call.isa,
-        threads=call.threads(cpu.get_num_threads()),
-        lanes=plan.lanes,
-        gathers=call.gathers,
-        bytes_read=array.size * array.dtype.itemsize,
-        bytes_written=plan.bytes_moved - array.size * array.dtype.itemsize,
+        why=choice.why,
+        bytes_read=read,
+        bytes_written=plan.bytes_moved - read,
+        **runs,
     )
+
+
+def _on_cpu(plan: Plan) -> dict[str, Any]:
+    call = cpu.call_of(plan)
+    return {
+        "backend": "cpu",
+        "kernel": "sliding" if plan.slides else call.path,
+        "simd": call.isa,
+        "threads": call.threads(cpu.get_num_threads()),
+        "lanes": plan.lanes,
+        "gathers": call.gathers,
+    }
+
+
+def _elsewhere(plan: Plan, choice: dispatch.Choice) -> dict[str, Any]:
+    from . import opencl
+
+    name, kernel, lanes = opencl.explained(plan, choice.queues)
+    return {
+        "backend": f"opencl: {name}",
+        "kernel": kernel,
+        "simd": "",
+        "threads": 0,
+        "lanes": lanes,
+        "gathers": False,
+    }

@@ -19,7 +19,6 @@ from .plan import (
     check_size,
     lay_out,
     memory_order,
-    packed,
     packed_strides,
     plans,
     product,
@@ -273,25 +272,26 @@ def _run(op: Operation, args: tuple[Any, ...], x: Any, dtype: Any, out: Any, bac
     array, wrap = arrays.admit("x", x)
     arrays.check_type("x", array, op.reducer)
     frozen = _frozen(args)
-    if not only:
-        dispatch.choose(backend)
+    choice = dispatch.choose(backend, array)
     target = None if out is None else arrays.admit_out(out)
+    if target is not None:
+        arrays.check_together("out", array, target)
     plan = _plan_of(op, frozen, dtype, array, target)
     if only:
-        return plan, array
+        return plan, array, choice
     if target is None:
-        result = dispatch.run(plan, array, None, backend)
+        result = dispatch.run(plan, array, None, choice)
         if wrap is None:
-            if type(x) is np.ndarray:
+            if type(x) is np.ndarray and choice.name == "cpu":
                 cpu.remember(op.name, (*frozen, dtype), array, plan)
             return result
         return wrap(result)
     arrays.check_out(target, plan.out_shape)
-    if target.dtype.isnative and not np.may_share_memory(array, target):
-        dispatch.run(plan, array, target, backend)
+    if target.dtype.isnative and not arrays.share_memory(array, target):
+        dispatch.run(plan, array, target, choice)
     else:  # computed aside: x must not change while it is read
         aside = _make_plan(op, frozen, array, plan.out_dtype, None)
-        target[...] = dispatch.run(aside, array, None, backend)
+        arrays.assign(target, dispatch.run(aside, array, None, choice))
     return out
 
 
@@ -307,27 +307,29 @@ def _run_indexed(op: Operation, args: tuple[Any, ...], x: Any, out: Any, backend
     only = type(out) is PlanOnly
     array, wrap = arrays.admit("x", x)
     arrays.check_type("x", array, op.reducer)
-    dispatch.choose(backend)
+    choice = dispatch.choose(backend, array)
     frozen = _frozen(args)
     plan = _plan_of(op, frozen, None, array, None, indexed=True)
     if only:
-        return plan, array
-    if out is None and type(x) is np.ndarray:
+        return plan, array, choice
+    if out is None and type(x) is np.ndarray and choice.name == "cpu":
         cpu.remember(op.name, (*frozen, _INDICES), array, plan)
-    return run_indexed(plan, array, wrap, out, backend)
+    return run_indexed(plan, array, wrap, out, choice)
 
 
-def run_indexed(plan: Plan, x: Array, wrap: arrays.Wrap | None, out: Any, backend: Any) -> Any:
+def run_indexed(plan: Plan, x: Array, wrap: arrays.Wrap | None, out: Any, choice: dispatch.Choice) -> Any:
     """The pair that an indexed plan makes of x, or `out`, a pair that takes it."""
     targets = None if out is None else _admit_pair(out)
     if targets is not None:
         arrays.max_type(plan.x_dtype, targets[0])
         for target in targets:
+            arrays.check_together("out", x, target)
             arrays.check_out(target, plan.out_shape)
-    indices = packed(plan.out_shape, plan.out_order, np.dtype(np.int64))
-    result = dispatch.run(plan, x, None, backend, indices)
+    indices = arrays.new(x, plan.out_shape, plan.out_order, np.dtype(np.int64))
+    result = dispatch.run(plan, x, None, choice, indices)
     if targets is not None:
-        targets[0][...], targets[1][...] = result, indices
+        arrays.assign(targets[0], result)
+        arrays.assign(targets[1], indices)
         return out
     return (result, indices) if wrap is None else (wrap(result), wrap(indices))
 
@@ -344,7 +346,8 @@ def _admit_pair(out: Any) -> Pair:
     values, indices = (arrays.admit_out(part) for part in out)
     if arrays.native(indices.dtype) != np.int64:
         bad_kind("out", indices.dtype, "indices are int64")
-    if np.may_share_memory(values, indices):
+    arrays.check_together("out", values, indices)
+    if arrays.share_memory(values, indices):
         bad_value("out", "values and indices that share memory", "two arrays are needed")
     return values, indices
 
@@ -589,13 +592,15 @@ def without_axes(
     def widened(part: Any) -> Array:
         plain = arrays.admit_out(part)
         arrays.check_out(plain, kept)
-        return np.expand_dims(plain, axes)
+        return arrays.expand_dims(plain, axes)
 
     if out is not None:
         run(x, tuple(map(widened, out)) if isinstance(out, (tuple, list)) else widened(out))
         return out
     result = run(x, None)
-    return tuple(part.reshape(kept) for part in result) if isinstance(result, tuple) else result.reshape(kept)
+    if isinstance(result, tuple):
+        return tuple(arrays.squeeze(part, axes) for part in result)
+    return arrays.squeeze(result, axes)
 
 
 def global_avg_pool(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from . import _kernels, arrays, cpu, dispatch, functional
 from .errors import bad_kind, bad_value
 from .functional import Ints, Operation, Padding
-from .plan import Cache, Division, Plan, check_size, memory_order, packed, packed_strides, plans, product
+from .plan import Cache, Division, Plan, check_size, memory_order, packed_strides, plans, product
 from .windows import Windows, as_flag, as_int, transposed, windows
 
 Array = NDArray[Any]
@@ -76,8 +76,9 @@ def _windows_of(
     return axes, tables, divisor
 
 
-def _check_out(out: Any, shape: Shape, dtype: np.dtype[Any]) -> Array:
+def _check_out(out: Any, grad: Array, shape: Shape, dtype: np.dtype[Any]) -> Array:
     target = arrays.admit_out(out)
+    arrays.check_together("out", grad, target)
     arrays.check_out(target, shape)
     if arrays.native(target.dtype) != dtype:
         bad_kind("out", target.dtype, f"the gradient is {dtype}")
@@ -94,7 +95,8 @@ def _keep(op: Operation, args: tuple[Any, ...], keepdims: Any, shape: Shape, *pa
         bad_value("grad", found[0].shape, f"{op.name} of {shape} has shape {wanted}")
     if keepdims:
         return parts
-    return (np.expand_dims(found[0], axes), *(np.expand_dims(p, axes) if p.shape == wanted else p for p in found[1:]))
+    expand = arrays.expand_dims
+    return (expand(found[0], axes), *(expand(p, axes) if p.shape == wanted else p for p in found[1:]))
 
 
 # ---- averages --------------------------------------------------------------------------------------
@@ -106,17 +108,19 @@ def _avg(op: Operation, args: tuple[Any, ...], grad: Any, input_shape: Any, out:
         if result is not None:
             return result
     array, wrap, shape = _admit(grad, input_shape, ("float", "complex"))
-    dispatch.choose(backend)
+    choice = dispatch.choose(backend, array)
     dtype = arrays.native(array.dtype)
     frozen = functional._frozen(args)
     axes, divisors, back = _recipe(op, frozen, shape, array.shape)
-    target = None if out is None else _check_out(out, shape, dtype)
+    target = None if out is None else _check_out(out, array, shape, dtype)
     into = target
-    if target is None or not target.dtype.isnative or np.may_share_memory(array, target):
-        into = packed(shape, memory_order(array.shape, array.strides), dtype)
+    if target is None or not target.dtype.isnative or arrays.share_memory(array, target):
+        into = arrays.new(array, shape, memory_order(array.shape, array.strides), dtype)
     assert into is not None
     if into.size:
-        if array.size == 0:
+        if choice.name != "cpu":
+            dispatch.run(_plan_elsewhere(op, frozen, axes, divisors, back, array, into), array, into, choice)
+        elif array.size == 0:
             into[...] = 0
         else:
             plan = _plan(op, frozen, axes, divisors, back, array, into)
@@ -128,7 +132,7 @@ def _avg(op: Operation, args: tuple[Any, ...], grad: Any, input_shape: Any, out:
                     cpu.remember(op.back, (shape, *frozen), array, plan)
     if target is not None:
         if into is not target:
-            target[...] = into
+            arrays.assign(target, into)
         return out
     return into if wrap is None else wrap(into)
 
@@ -198,6 +202,28 @@ def _plan(
         return plan, plan.weight
 
     how = (op.back, args, functional._kinds(args), grad.shape, grad.strides, grad.dtype)
+    return plans.get((*how, into.shape, into.strides), make)
+
+
+def _plan_elsewhere(
+    op: Operation, args: tuple[Any, ...], axes: Shape, divisors: Array, back: Tables, grad: Array, into: Array
+) -> Plan:
+    """The gradient as one plan for a device, which finds the divisors by where an element is in its plane."""
+
+    def make() -> tuple[Plan, int]:
+        one = divisors.size == 1
+        divisor = int(divisors.reshape(-1)[0]) if one else 1
+        plan = functional.plan_between(
+            op.back, "avg", grad, into.shape, into.dtype, into.strides, axes, back, divisor, indexed=not one
+        )
+        if not one:
+            by = np.broadcast_to(
+                _on_axes(divisors, axes, grad.ndim), [n if a in axes else 1 for a, n in enumerate(grad.shape)]
+            )
+            plan = replace(plan, division=Division(by.reshape(-1), 1, 1))
+        return plan, plan.weight
+
+    how = ("elsewhere", op.back, args, functional._kinds(args), grad.shape, grad.strides, grad.dtype)
     return plans.get((*how, into.shape, into.strides), make)
 
 
@@ -274,12 +300,22 @@ def _max(
         if result is not None:
             return result
     array, wrap, shape = _admit(grad, input_shape, ("float",))
-    dispatch.choose(backend)
+    choice = dispatch.choose(backend, array)
     dtype = arrays.native(array.dtype)
     axes = _axes_of(lambda: _max_axes(op.name, rank, where, shape))
     _check_kept(op.name, axes, shape, array.shape)
-    places = _admit_indices(indices, array.shape)
-    target = None if out is None else _check_out(out, shape, dtype)
+    places = _admit_indices(indices, array)
+    target = None if out is None else _check_out(out, array, shape, dtype)
+    length = product([shape[a] for a in axes])
+    if choice.name != "cpu":
+        into = arrays.new(array, shape, memory_order(array.shape, array.strides), dtype)
+        wrong = dispatch.scatter(array, places, into, axes, choice)
+        if wrong is not None:
+            _bad_index(wrong, length)
+        if target is not None:
+            arrays.assign(target, into)
+            return out
+        return into if wrap is None else wrap(into)
     order = memory_order(array.shape, array.strides)
     pooled = tuple(sorted(axes))
     first = order.index(pooled[0]) if pooled else len(order)
@@ -296,7 +332,7 @@ def _max(
         "size": dtype.itemsize,
         "outer": product([shape[a] for a in outer]),
         "outputs": product([array.shape[a] for a in pooled]),
-        "length": product([shape[a] for a in pooled]),
+        "length": length,
         "inner": product([shape[a] for a in inner]),
         "grad": (dtype, array.shape, gradients.strides),
         "indices": (elements.dtype, array.shape, elements.strides),
@@ -311,9 +347,7 @@ def _max(
     )
     result = scatter.add(gradients, elements, target if direct else None)
     if result is None:
-        length = spec["length"]
-        wrong = arrays.admit("indices", indices)[0][(places < 0) | (places >= length)][0]
-        bad_value("indices", int(wrong), f"a plane has {length} elements: from 0 to {length - 1}")
+        _bad_index(arrays.admit("indices", indices)[0][(places < 0) | (places >= length)][0], length)
     if target is not None:
         if not direct:
             target[...] = result
@@ -321,6 +355,10 @@ def _max(
     if gradients is grad and elements is indices:
         _kernels.remember(op.back, (shape, functional._frozen(where)), array, scatter)
     return result if wrap is None else wrap(result)
+
+
+def _bad_index(wrong: Any, length: int) -> NoReturn:
+    bad_value("indices", int(wrong), f"a plane has {length} elements: from 0 to {length - 1}")
 
 
 def _packed(array: Array, order: Shape) -> Array:
@@ -345,13 +383,16 @@ def _check_kept(name: str, axes: Shape, shape: Shape, grad: Shape) -> None:
         bad_value("grad", grad, f"{name} of {shape} has shape ({wanted})")
 
 
-def _admit_indices(indices: Any, shape: Shape) -> Array:
+def _admit_indices(indices: Any, grad: Array) -> Array:
     """Indices from outside as aligned int64; what doesn't fit becomes negative, and is found later."""
     places, _ = arrays.admit("indices", indices)
+    arrays.check_together("indices", grad, places)
     if places.dtype.kind not in "iu":
         bad_kind("indices", places.dtype, "integers are needed, as return_indices=True gives them")
-    if places.shape != shape:
-        bad_value("indices", places.shape, f"the gradient's shape {shape} is needed")
+    if places.shape != grad.shape:
+        bad_value("indices", places.shape, f"the gradient's shape {grad.shape} is needed")
+    if arrays.is_device_array(places):
+        return places if places.dtype == np.int64 else places.astype(np.int64)
     places = places.astype(np.int64, copy=False)
     return places if places.flags.aligned else places.copy()
 

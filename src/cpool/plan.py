@@ -70,7 +70,7 @@ class Pooled:
 class Division:
     """Elements are divided before they are added: [planes, length, inner], element i of a plane by by[i].
 
-    The kept and pooled axes of a plan that has one tell where the quotients lie: as the input, but as doubles.
+    The kept and pooled axes of a CPU's plan that has one tell where the quotients lie: as the input, but as doubles.
     """
 
     by: np.ndarray[Any, Any]
@@ -95,7 +95,7 @@ class Plan:
     out_item: np.dtype[Any]
     swapped: bool
     elements: int  # real numbers in the input
-    indexed: bool = False  # where the largest are is wanted, too
+    indexed: bool = False  # where the elements of a window are in their plane is wanted, too
     wide: bool = False  # doubles that stand for lesser floats: plain sums of them do
     division: Division | None = None
     # how the arrays lie in memory: see lay_out
@@ -163,7 +163,7 @@ def lay_out(plan: Plan, x_strides: tuple[int, ...], out_strides: tuple[int, ...]
     if 0 in plan.out_shape:
         lines, joined = tuple(kept), tuple(pooled)
     else:
-        lines, joined = simplify(kept, pooled, plan.reducer == "max", plan.indexed)
+        lines, joined = simplify(kept, pooled, plan.reducer == "max" or plan.indexed, plan.indexed)
     return replace(
         plan, x_strides=x_strides, out_order=order, kept=lines, pooled=joined, slides=slides(plan), compiled={}
     )

@@ -1,0 +1,262 @@
+#!/usr/bin/env python3
+"""cpool on OpenCL devices, with arrays that lie there: as a fraction of what the same device reads in the same run.
+
+Kernels are timed by the device's own events where their timer has a resolution and agrees with the wall clock, else
+by the wall clock over many calls. Data are random and each result is held against the CPU's before it is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+import timeit
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from harness import machine
+from harness.cases import Row, select
+
+LEAST = 2**28  # bytes that are read to find the bandwidth: more than caches hold
+ROUNDS = 7
+
+READ = """
+__kernel void read_all(__global const float4 *x, ulong count, __global float *out)
+{
+    float4 sum = 0;
+    for (ulong i = get_global_id(0); i < count; i += get_global_size(0))
+        sum += x[i];
+    out[get_global_id(0)] = sum.x + sum.y + sum.z + sum.w;
+}
+"""
+
+
+@dataclass(frozen=True)
+class Line:
+    """What was measured of a row."""
+
+    row: str
+    regime: str
+    kind: str
+    layout: str
+    dtype: str
+    kernel: str
+    seconds: float
+    by: str
+    gbps: float
+    fraction: float
+    host_us: float
+    cpu_seconds: float  # of cpool's own CPU backend
+    torch_seconds: float | None  # on its GPU, or on the CPU where the device is one
+
+
+def wall(queue: Any, call: Callable[[], Any], seconds: float) -> float:
+    """Seconds per call, of calls enqueued one behind the other."""
+    call()
+    queue.finish()
+    n = 1
+    while True:
+        begun = time.perf_counter()
+        for _ in range(n):
+            call()
+        queue.finish()
+        took = time.perf_counter() - begun
+        if took >= seconds:
+            return took / n
+        n = max(2 * n, min(10 * n, int(n * seconds / max(took, 1e-9)) + 1))
+
+
+def by_events(queue: Any, call: Callable[[], Any]) -> float:
+    """Seconds between the start of the first and the end of the last of three calls' kernels, per call."""
+    events = [call().events[-1] for _ in range(3)]
+    queue.finish()
+    return (events[-1].profile.end - events[0].profile.start) / 1e9 / len(events)
+
+
+def seconds_of(queue: Any, call: Callable[[], Any]) -> tuple[float, str]:
+    """The median of some rounds, and what it was timed by."""
+    clock = statistics.median(wall(queue, call, 0.02) for _ in range(ROUNDS))
+    if queue.device.profiling_timer_resolution:
+        found = statistics.median(by_events(queue, call) for _ in range(ROUNDS))
+        if 0.3 * clock < found < 1.2 * clock or (clock < 1e-4 and 0 < found < clock):
+            return found, "events"
+    return clock, "wall"
+
+
+def bandwidth(cl: Any, queue: Any) -> float:
+    """Bytes per second of a plain vectorised sum, the best of some sizes of launch."""
+    data = np.random.default_rng(0).random(LEAST // 4, np.float32)
+    buffer = cl.Buffer(queue.context, cl.mem_flags.READ_ONLY | cl.mem_flags.COPY_HOST_PTR, hostbuf=data)
+    kernel = cl.Kernel(cl.Program(queue.context, READ).build(), "read_all")
+    best = 0.0
+    for items in (64, 1024, 2**14, 2**17, 2**20):
+        out = cl.Buffer(queue.context, cl.mem_flags.READ_WRITE, 4 * items)
+
+        def call(items: int = items, out: Any = out) -> None:
+            kernel(queue, (items,), (min(items, 64),), buffer, np.uint64(len(data) // 4), out)
+
+        took = statistics.median(wall(queue, call, 0.05) for _ in range(5))
+        best = max(best, data.nbytes / took)
+    return best
+
+
+def host_time(queue: Any, call: Callable[[], Any]) -> float:
+    """Microseconds that a call takes of the host, the device being left to itself."""
+    taken = []
+    for _ in range(200):
+        begun = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - begun)
+        queue.finish()
+    return statistics.median(taken) * 1e6
+
+
+def plain_time(call: Callable[[], Any]) -> float:
+    """Seconds of a call that has ended when it returns: the median of some rounds."""
+    return statistics.median(timeit.repeat(call, number=3, repeat=ROUNDS)) / 3
+
+
+def torch_time(row: Row, dtype: str, layout: str, on_cpu: bool) -> float | None:
+    """Seconds that torch takes for the row on its own GPU, or on the CPU; None if it can't."""
+    try:
+        import torch
+    except (ImportError, OSError):
+        return None
+    if not on_cpu and not torch.cuda.is_available():
+        return None
+    x = torch.rand(row.shape, device="cpu" if on_cpu else "cuda").to(getattr(torch, dtype))
+    if layout == "last" and len(row.shape) == 4:
+        x = x.to(memory_format=torch.channels_last)
+    pool = getattr(torch.nn.functional, f"adaptive_avg_pool{row.rank}d")
+    size = row.arguments[0]
+    if on_cpu:
+        return plain_time(lambda: pool(x, size))
+    found = []
+    for _ in range(ROUNDS):
+        pool(x, size)
+        begun, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begun.record()
+        for _ in range(10):
+            pool(x, size)
+        ended.record()
+        torch.cuda.synchronize()
+        found.append(begun.elapsed_time(ended) / 1e4)
+    return statistics.median(found)
+
+
+def measure(cl: Any, queue: Any, row: Row, dtype: str, layout: str, read: float) -> Line:
+    """One row, checked and timed."""
+
+    import cpool
+
+    rng = np.random.default_rng(1)
+    shape = row.shape_of("input", layout)
+    x = rng.random(shape, np.float32).astype(dtype)
+    options = {"data_format": "channels_last"} if layout == "last" else {}
+    name = f"adaptive_avg_pool{row.rank}d"
+    pool, size = getattr(cpool, name), row.arguments[0]
+    d = cl.array.to_device(queue, x)
+    expected = pool(x, size, **options)
+    found = pool(d, size, **options).get()
+    if not np.allclose(found, expected, rtol=2e-3 if dtype == "float16" else 1e-6):
+        raise SystemExit(f"{row.name}, {dtype}, channels {layout}: wrong result")
+    out = cl.array.empty(queue, expected.shape, expected.dtype)
+
+    def call() -> Any:
+        return pool(d, size, out=out, **options)
+
+    seconds, by = seconds_of(queue, call)
+    moved = x.nbytes + expected.nbytes
+    return Line(
+        row=row.name,
+        regime=row.regime,
+        kind=row.kind,
+        layout=layout,
+        dtype=dtype,
+        kernel=cpool.explain(name, d, size, **options).kernel,
+        seconds=seconds,
+        by=by,
+        gbps=moved / seconds / 1e9,
+        fraction=moved / seconds / read,
+        host_us=host_time(queue, call),
+        cpu_seconds=plain_time(lambda: pool(x, size, **options)),
+        torch_seconds=torch_time(row, dtype, layout, bool(queue.device.type & cl.device_type.CPU)),
+    )
+
+
+HEAD = (
+    "shape", "windows", "channels", "type", "kernel", "us", "by", "GB/s", "of the read speed", "host us", "CPU / it",
+    "torch / it",
+)  # fmt: skip
+
+
+def table(lines: list[Line]) -> str:
+    """The lines as Markdown."""
+    rows = [
+        (
+            line.row, line.kind, line.layout, line.dtype, line.kernel, f"{line.seconds * 1e6:.1f}", line.by,
+            f"{line.gbps:.1f}", f"{line.fraction:.2f}", f"{line.host_us:.0f}",
+            f"{line.cpu_seconds / line.seconds:.2f}",
+            "-" if line.torch_seconds is None else f"{line.torch_seconds / line.seconds:.2f}",
+        )
+        for line in lines
+    ]  # fmt: skip
+    return "\n".join("| " + " | ".join(r) + " |" for r in (HEAD, ["---"] * len(HEAD), *rows))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--device", default="opencl", help='as backend= takes it: "opencl", "opencl:1", "opencl:radeon"'
+    )
+    parser.add_argument("--rows", default="core", help="sets, regimes or parts of names, as in peers.py")
+    parser.add_argument("--dtypes", default="float32,float16")
+    parser.add_argument("--layouts", default="first,last")
+    parser.add_argument("--most", type=float, default=1e9, help="bytes of the largest input")
+    parser.add_argument("--out", type=Path, help="folder for gpu.json and gpu.md")
+    args = parser.parse_args()
+    try:
+        import pyopencl as cl
+
+        import cpool
+        from cpool.opencl import devices
+
+        device = devices.find("--device", args.device)
+    except (ImportError, ValueError, RuntimeError) as error:
+        print(f"gpu.py: {error}", file=sys.stderr)
+        return 2
+    context = cl.Context([device])
+    queue = cl.CommandQueue(context, properties=cl.command_queue_properties.PROFILING_ENABLE)
+    read = bandwidth(cl, queue)
+    title = (
+        f"{device.name.strip()} on {device.platform.name.strip()} {device.version}, driver {device.driver_version}; "
+        f"reads {read / 1e9:.1f} GB/s; cpool {cpool.__version__}, PyOpenCL {cl.VERSION_TEXT}"
+    )
+    print(f"# {title}\n")
+    lines = []
+    for row in select(args.rows.split(","), quick=False):
+        for dtype in args.dtypes.split(","):
+            if row.bytes_of(dtype)[0] > args.most or row.operation != "adaptive average":
+                continue
+            for layout in args.layouts.split(","):
+                lines.append(measure(cl, queue, row, dtype, layout, read))
+                print(table(lines[-1:]).splitlines()[-1], flush=True)
+    if not lines:
+        print("gpu.py: no row was measured", file=sys.stderr)
+        return 1
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+        found = {"device": title, "read": read, "machine": machine.stamp(("numpy", "pyopencl", "torch"))}
+        found["lines"] = [asdict(line) for line in lines]
+        (args.out / "gpu.json").write_text(json.dumps(found, indent=1))
+        (args.out / "gpu.md").write_text(f"# {title}\n\n{table(lines)}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

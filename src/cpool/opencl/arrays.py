@@ -1,0 +1,109 @@
+"""PyOpenCL's arrays: what may come in, how results are made, and which events wait for which."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyopencl as cl
+import pyopencl.array
+
+from cpool.errors import bad_kind, bad_value
+from cpool.plan import packed_strides
+
+from . import devices
+from .pool import Memory
+
+OUT_OF_ORDER = cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE
+
+
+def admit(argument: str, x: Any) -> Any:
+    """x, if it is an array that has a queue and lies as its type asks."""
+    devices.check_process()
+    if not isinstance(x, cl.array.Array):
+        bad_kind(argument, type(x), "an array of NumPy or a pyopencl.array.Array is needed")
+    if x.queue is None:
+        bad_value(argument, "a device array without a queue", "give it one: x.with_queue(queue)")
+    if not x.dtype.isnative:
+        bad_kind(argument, x.dtype, "device arrays are of the device's own byte order")
+    unit = x.dtype.itemsize // (2 if x.dtype.kind == "c" else 1)
+    if x.offset % unit or any(s % unit for s in x.strides):
+        bad_value(argument, f"offset {x.offset} and strides {x.strides}", f"whole elements of {unit} bytes are needed")
+    return x
+
+
+def new(like: Any, shape: tuple[int, ...], order: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    """A new array on the queue of `like`, from its allocator, whose axes lie in `order`."""
+    strides = packed_strides(shape, order, dtype.itemsize)
+    return cl.array.Array(like.queue, shape, dtype, strides=strides, allocator=like.allocator)
+
+
+def view(x: Any, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
+    """The memory of x seen otherwise; what happens to either, both wait for."""
+    return cl.array.Array(
+        x.queue,
+        shape,
+        x.dtype,
+        allocator=x.allocator,
+        data=x.base_data,
+        offset=x.offset,
+        strides=strides,
+        events=x.events,
+    )
+
+
+def share_memory(a: Any, b: Any) -> bool:
+    """Whether two arrays may have an element in common."""
+    if a.base_data is not b.base_data and a.base_data != b.base_data:
+        return False
+    (a_low, a_high), (b_low, b_high) = _bounds(a), _bounds(b)
+    return a_low < b_high and b_low < a_high
+
+
+def is_same(a: Any, b: Any) -> bool:
+    """Whether each element of a is where that of b is; shapes are equal."""
+    return bool(a.base_data == b.base_data and a.offset == b.offset and a.strides == b.strides and a.dtype == b.dtype)
+
+
+def _bounds(x: Any) -> tuple[int, int]:
+    reach = [(n - 1) * s for n, s in zip(x.shape, x.strides, strict=True)] if x.size else []
+    low = x.offset + sum(r for r in reach if r < 0)
+    return low, x.offset + sum(r for r in reach if r > 0) + (x.dtype.itemsize if x.size else 0)
+
+
+def check_queue(argument: str, x: Any, queue: Any) -> None:
+    """Refuse an array that the queue can't reach."""
+    if x.queue.context != queue.context:
+        bad_value(argument, "an array of another context", "it must be of the context that x is of")
+
+
+def memory(x: Any) -> Memory:
+    """Where x lies."""
+    return Memory(x.base_data, x.offset)
+
+
+def before(queue: Any, *used: Any) -> list[Any]:
+    """The events to wait for. What another queue was only told, it may never begin: it is told to."""
+    events = []
+    ordered = not queue.properties & OUT_OF_ORDER
+    for array in used:
+        for event in array.events:
+            other = event.command_queue
+            if other is not None and other == queue:
+                if ordered:
+                    continue
+            elif other is not None:
+                other.flush()
+            events.append(event)
+    return events
+
+
+def after(queue: Any, event: Any, results: list[Any], inputs: list[Any]) -> None:
+    """Who uses these arrays next waits for the event; of the inputs that matters where a queue has no order."""
+    if event is None:
+        return
+    for array in results:
+        array.add_event(event)
+    if queue.properties & OUT_OF_ORDER:
+        for array in inputs:
+            array.add_event(event)

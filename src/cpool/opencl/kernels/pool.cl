@@ -1,0 +1,232 @@
+/* Pooling. A result is an item; so many lanes share its window, and so many results a work-group. Where results are
+ * few, work-groups share them, too: `part` leaves what each found, `whole` joins it.
+ *
+ * `meta` says where everything lies (see plans.py): a head, the kept axes, the pooled ones, and the tables. */
+
+enum { HEAD = 4, KEPT = 5, LENGTH = 0, MAGIC, SHIFT, X_STRIDE, OUT_STRIDE };
+enum { AXIS = 11, TAP_STRIDE = 5, INDEX_START, INDEX_TAP, STARTS, SIZES, COUNTED };
+
+#ifdef MANY
+typedef ulong number;
+#else
+typedef uint number; /* below 2^31: then a product replaces the division */
+#endif
+
+static inline number divide(number n, table axis)
+{
+#ifdef MANY
+    return n / (ulong)axis[LENGTH];
+#else
+    return axis[LENGTH] == 1 ? n : mul_hi(n, (uint)axis[MAGIC]) >> (uint)axis[SHIFT];
+#endif
+}
+
+typedef struct {
+    source x; /* the first tap */
+    long out;
+    long index; /* of the first tap in its plane */
+    long divisor;
+    uint size[POOLED];
+} window;
+
+static inline number kept_axis(window *w, table axis, number rest)
+{
+    const number next = divide(rest, axis);
+    const long i = (long)(rest - next * (number)axis[LENGTH]);
+    w->x += i * axis[X_STRIDE];
+    w->out += i * axis[OUT_STRIDE];
+    return next;
+}
+
+/* Where result number `rest` comes from and where it goes. */
+static inline window window_of(source x, table meta, number rest)
+{
+    const int kept = (int)meta[0], front = (int)meta[1];
+    table pooled = meta + HEAD + kept * KEPT;
+    window w;
+    w.x = x;
+    w.out = w.index = 0;
+    w.divisor = 1;
+    for (int a = 0; a < front; a++)
+        rest = kept_axis(&w, meta + HEAD + a * KEPT, rest);
+#pragma unroll
+    for (int p = POOLED - 1; p >= 0; p--) {
+        table axis = pooled + p * AXIS;
+        const number next = divide(rest, axis);
+        const long i = (long)(rest - next * (number)axis[LENGTH]), start = meta[axis[STARTS] + i];
+        rest = next;
+        w.x += start * axis[X_STRIDE];
+        w.out += i * axis[OUT_STRIDE];
+        w.index += start * axis[INDEX_START];
+        w.divisor *= meta[axis[COUNTED] + i];
+        w.size[p] = (uint)meta[axis[SIZES] + i];
+    }
+    for (int a = front; a < kept; a++)
+        rest = kept_axis(&w, meta + HEAD + a * KEPT, rest);
+    if (meta[2])
+        w.divisor = meta[2];
+    return w;
+}
+
+static inline uint rows_of(const window *w)
+{
+    uint rows = 1;
+#pragma unroll
+    for (int p = 0; p < POOLED - 1; p++)
+        rows *= w->size[p];
+    return rows;
+}
+
+/* Bytes from the first tap of the window to the first of row r, or (`field`) elements of its plane. */
+static inline long row_at(const window *w, table pooled, uint r, int field)
+{
+    long at = 0;
+#pragma unroll
+    for (int p = POOLED - 2; p > 0; p--) {
+        const uint next = r / w->size[p];
+        at += (long)(r - next * w->size[p]) * pooled[p * AXIS + field];
+        r = next;
+    }
+#if POOLED > 1
+    at += (long)r * pooled[field];
+#endif
+    return at;
+}
+
+/* The rows and columns of a window that one item takes. */
+typedef struct {
+    uint row, rows, row_step, column, columns, column_step;
+} share;
+
+#ifdef LARGEST
+#define ADD(p, c) consider(&sum, raw_at(p), r, c)
+#define END_OF_ROW
+#elif defined DIVIDED
+#define ADD(p, c) add_quotient(&sum, value_at(p), by[index + (long)(c) * index_tap])
+#define END_OF_ROW tidy(&sum)
+#else
+#define ADD(p, c) add(&sum, value_at(p))
+#define END_OF_ROW tidy(&sum)
+#endif
+
+enum { RUN = 256 }; /* columns after which a pair is tidied */
+
+static inline total gather(const window *w, table pooled, share s, table by)
+{
+    total sum = NOTHING;
+    const long step = pooled[(POOLED - 1) * AXIS + TAP_STRIDE], jump = step * (long)s.column_step;
+    const long index_tap = pooled[(POOLED - 1) * AXIS + INDEX_TAP];
+    for (uint r = s.row; r < s.rows; r += s.row_step) {
+        source p = w->x + row_at(w, pooled, r, TAP_STRIDE) + (long)s.column * step;
+        const long index = w->index + row_at(w, pooled, r, INDEX_TAP);
+        uint c = s.column;
+        while (c < s.columns) {
+            const uint left = (s.columns - c + s.column_step - 1) / s.column_step, n = min(left, (uint)RUN);
+            uint i = 0;
+            for (; i + 4 <= n; i += 4, p += 4 * jump, c += 4 * s.column_step) {
+                ADD(p, c);
+                ADD(p + jump, c + s.column_step);
+                ADD(p + 2 * jump, c + 2 * s.column_step);
+                ADD(p + 3 * jump, c + 3 * s.column_step);
+            }
+            for (; i < n; i++, p += jump, c += s.column_step)
+                ADD(p, c);
+            END_OF_ROW;
+        }
+        (void)index;
+    }
+    (void)index_tap;
+    (void)by;
+    return sum;
+}
+
+static inline void put(target out, __global long *where, const window *w, table pooled, total sum)
+{
+#ifdef LARGEST
+    table inner = pooled + (POOLED - 1) * AXIS;
+    const source p = w->x + row_at(w, pooled, sum.row, TAP_STRIDE) + (long)sum.column * inner[TAP_STRIDE];
+    *(__global raw *)(out + w->out) = raw_at(p);
+#ifdef INDEXED
+    where[w->out / (long)sizeof(raw)] =
+        w->index + row_at(w, pooled, sum.row, INDEX_TAP) + (long)sum.column * inner[INDEX_TAP];
+#endif
+#else
+    finish(out + w->out, sum, w->divisor);
+#endif
+}
+
+/* Add up what the lanes of each result found, half by half; the first lane gets it. */
+static inline total tree(total sum, __local total *totals, uint lane, uint lanes, uint distance)
+{
+    const uint me = (uint)get_local_id(0);
+    totals[me] = sum;
+    for (uint half_of = lanes >> 1; half_of > 0; half_of >>= 1) {
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (lane < half_of) {
+            join(&sum, totals[me + half_of * distance]);
+            totals[me] = sum;
+        }
+    }
+    return sum;
+}
+
+/* Lanes next to each other where elements of a window are neighbours; else results next to each other. */
+#define PLACE                                                                                                          \
+    const uint me = (uint)get_local_id(0), results = (uint)get_local_size(0) / lanes;                                  \
+    const uint lane = beside ? me % lanes : me / results, own = beside ? me / lanes : me % results;                    \
+    const number item = (number)first + (number)get_group_id(0) * results + own;                                       \
+    const int mine = item < (number)end;                                                                             \
+    table pooled = meta + HEAD + meta[0] * KEPT;                                                                       \
+    total sum = NOTHING;                                                                                               \
+    window w
+
+__kernel void pool(source x, ulong x_offset, target out, ulong out_offset, table meta, table by, ulong first,
+                   ulong end, uint lanes, uint columns, uint beside, __local total *totals, __global long *where,
+                   ulong where_offset)
+{
+    PLACE;
+    if (mine) {
+        w = window_of(x + x_offset, meta, item);
+        const share s = {lane / columns,  rows_of(&w),         lanes / columns,
+                         lane % columns, w.size[POOLED - 1], columns};
+        sum = gather(&w, pooled, s, by);
+    }
+    if (lanes > 1)
+        sum = tree(sum, totals, lane, lanes, beside ? 1 : results);
+    if (mine && lane == 0)
+        put(out + out_offset, where + where_offset / 8, &w, pooled, sum);
+}
+
+/* The same for a part of each window: of its rows, and of its columns. */
+__kernel void part(source x, ulong x_offset, table meta, table by, ulong first, ulong end, uint lanes, uint columns,
+                   uint beside, uint row_parts, uint column_parts, __local total *totals, __global total *found)
+{
+    PLACE;
+    const uint number_of = (uint)get_group_id(1), parts = row_parts * column_parts;
+    if (mine) {
+        w = window_of(x + x_offset, meta, item);
+        const uint rows = rows_of(&w), across = w.size[POOLED - 1];
+        const uint some = (rows + row_parts - 1) / row_parts, wide_part = (across + column_parts - 1) / column_parts;
+        const uint row = number_of / column_parts * some, column = number_of % column_parts * wide_part;
+        const share s = {row + lane / columns,    min(rows, row + some),           lanes / columns,
+                         column + lane % columns, min(across, column + wide_part), columns};
+        sum = gather(&w, pooled, s, by);
+    }
+    if (lanes > 1)
+        sum = tree(sum, totals, lane, lanes, beside ? 1 : results);
+    if (mine && lane == 0)
+        found[(item - (number)first) * parts + number_of] = sum;
+}
+
+__kernel void whole(source x, ulong x_offset, target out, ulong out_offset, table meta, ulong first, ulong end,
+                    uint parts, const __global total *found, __global long *where, ulong where_offset)
+{
+    const number own = (number)get_global_id(0), item = (number)first + own;
+    if (item >= (number)end)
+        return;
+    const window w = window_of(x + x_offset, meta, item);
+    total sum = found[own * parts];
+    for (uint i = 1; i < parts; i++)
+        join(&sum, found[own * parts + i]);
+    put(out + out_offset, where + where_offset / 8, &w, meta + HEAD + meta[0] * KEPT, sum);
+}

@@ -1,0 +1,328 @@
+/* Sums, and how they become averages: divided and rounded once. Compensated where a plain sum would not do. */
+
+/* ---- pairs: a sum, and what its roundings left ------------------------------------------------------ */
+
+#if defined FP64
+typedef double real;
+#define SCALE 0x1p-256
+#define HUGE 0x1p+900
+#define TINY 0x1p-700
+#define SMALLEST 0x1p-1074
+#define NORMAL 0x1p-1022
+#else
+typedef float real;
+#define SCALE 0x1p-64f
+#define HUGE 0x1p+80f
+#define TINY 0x1p-60f
+#define SMALLEST 0x1p-149f
+#define NORMAL 0x1p-126f
+#endif
+
+typedef struct {
+    real high, low;
+} pair;
+
+static inline pair pair_of(real high, real low)
+{
+    pair p;
+    p.high = high;
+    p.low = low;
+    return p;
+}
+
+static inline int is_finite(real x) { return x - x == 0; }
+
+/* Knuth's two-sum; what it leaves is only kept while the sum is finite. */
+static inline pair pair_add(pair p, real x)
+{
+    const real sum = p.high + x, part = sum - p.high;
+    const real rest = (p.high - (sum - part)) + (x - part);
+    return pair_of(sum, p.low + rest);
+}
+
+static inline pair pair_tidy(pair p)
+{
+    const real sum = p.high + p.low;
+    return is_finite(sum) ? pair_of(sum, p.low - (sum - p.high)) : pair_of(p.high, 0);
+}
+
+static inline pair pair_join(pair a, pair b)
+{
+    a = pair_add(a, b.high);
+    a.low += b.low;
+    return pair_tidy(a);
+}
+
+/* A divisor below 2^53, in as many parts as it takes. */
+static inline pair divisor_of(long d)
+{
+#ifdef FP64
+    return pair_of((double)d, 0);
+#else
+    const ulong a = d < 0 ? -(ulong)d : (ulong)d;
+    const float high = (float)(uint)(a >> 30) * 0x1p30f, middle = (float)(uint)(a >> 15 & 0x7fff) * 0x1p15f,
+                low = (float)(uint)(a & 0x7fff);
+    pair p = pair_add(pair_add(pair_of(high, 0), middle), low);
+    p = pair_tidy(p);
+    return d < 0 ? pair_of(-p.high, -p.low) : p;
+#endif
+}
+
+/* The quotient, and what is missing: whatever the device's division does, both together are right. */
+static inline pair pair_quotient(pair p, pair d)
+{
+    const real q = p.high / d.high;
+    if (!is_finite(q) || !is_finite(p.low))
+        return pair_of(q, 0);
+    const real rest = (fma(-q, d.high, p.high) + p.low) - q * d.low;
+    return pair_of(q, rest / d.high);
+}
+
+/* Sums of pairs in which nothing runs over: what is huge is kept apart, scaled. */
+typedef struct {
+    pair normal, huge;
+#ifdef DIVIDED
+    pair tiny;
+#endif
+} pairs;
+
+static inline pairs pairs_zero(void)
+{
+    pairs s;
+    s.normal = s.huge = pair_of(0, 0);
+#ifdef DIVIDED
+    s.tiny = s.normal;
+#endif
+    return s;
+}
+
+static inline void pairs_add(pairs *s, real x)
+{
+    if (fabs(x) < HUGE)
+        s->normal = pair_add(s->normal, x);
+    else
+        s->huge = pair_tidy(pair_add(s->huge, x * SCALE));
+}
+
+#ifdef DIVIDED
+/* The quotient of x, as a pair; scaled where it might leave something that is too small. */
+static inline void pairs_add_quotient(pairs *s, real x, pair d)
+{
+    const int small = fabs(x) < TINY, large = !(fabs(x) < HUGE);
+    const pair q = pair_quotient(pair_of(small ? x / SCALE : large ? x * SCALE : x, 0), d);
+    if (small)
+        s->tiny = pair_join(s->tiny, q);
+    else if (large)
+        s->huge = pair_join(s->huge, q);
+    else
+        s->normal = pair_join(s->normal, q);
+}
+#endif
+
+static inline void pairs_tidy(pairs *s) { s->normal = pair_tidy(s->normal); }
+
+static inline void pairs_join(pairs *s, pairs more)
+{
+    s->normal = pair_join(s->normal, more.normal);
+    s->huge = pair_join(s->huge, more.huge);
+#ifdef DIVIDED
+    s->tiny = pair_join(s->tiny, more.tiny);
+#endif
+}
+
+/* A pair times SCALE, rounded once, though the result may have fewer bits. */
+static inline real scaled_down(pair q)
+{
+    q = pair_tidy(q);
+    const real result = q.high * SCALE, half_unit = SMALLEST / SCALE / 2;
+    const real rest = (q.high - result / SCALE) + q.low;
+    if (!(fabs(result) < NORMAL))
+        return result;
+    return result + (rest > half_unit ? SMALLEST : rest < -half_unit ? -SMALLEST : 0);
+}
+
+/* The sum divided and rounded; a zero has no sign. */
+static inline real pairs_quotient(pairs s, pair d)
+{
+    pair sum = pair_tidy(s.normal);
+#ifdef DIVIDED
+    const pair tiny = s.tiny;
+#else
+    const pair tiny = pair_of(0, 0);
+#endif
+    if (s.huge.high == 0 && fabs(sum.high) < TINY && is_finite(tiny.high))
+        return scaled_down(pair_quotient(pair_join(tiny, pair_of(sum.high / SCALE, sum.low / SCALE)), d)) + 0;
+    sum = pair_join(sum, pair_of(tiny.high * SCALE, tiny.low * SCALE));
+    if (s.huge.high == 0) {
+        const pair q = pair_quotient(sum, d);
+        return q.high + q.low + 0;
+    }
+    if (!is_finite(sum.high) || !is_finite(s.huge.high))
+        return (sum.high + s.huge.high) / d.high;
+    sum = pair_join(s.huge, pair_of(sum.high * SCALE, sum.low * SCALE));
+    const pair q = pair_quotient(sum, d);
+    return (q.high + q.low) / SCALE + 0;
+}
+
+/* ---- integers of 128 bits ------------------------------------------------------------------------------- */
+
+typedef struct {
+    long high;
+    ulong low;
+} wide;
+
+static inline wide wide_of(long x)
+{
+    wide w;
+    w.high = x < 0 ? -1 : 0;
+    w.low = (ulong)x;
+    return w;
+}
+
+static inline wide wide_add(wide a, wide b)
+{
+    a.low += b.low;
+    a.high += b.high + (a.low < b.low);
+    return a;
+}
+
+static inline wide wide_minus(wide a)
+{
+    a.low = -a.low;
+    a.high = (long)(~(ulong)a.high + (a.low == 0));
+    return a;
+}
+
+/* What isn't negative, as a pair that is exact or good to twice the bits of a real. */
+static inline pair wide_pair(wide a)
+{
+    pair p = pair_of(0, 0);
+    for (int k = 3; k >= 0; k--) { /* exactly: 16 bits fit any real, and a pair takes them in order */
+        const ulong part = k >= 2 ? (ulong)a.high : a.low;
+        const uint bits = (uint)(part >> 32 * (k & 1));
+        real unit = 1;
+        for (int i = 0; i < k; i++)
+            unit *= (real)4294967296.0f;
+        p = pair_tidy(pair_add(p, (real)(bits >> 16) * (unit * 65536)));
+        p = pair_tidy(pair_add(p, (real)(bits & 0xffff) * unit));
+    }
+    return p;
+}
+
+static inline real wide_quotient(wide sum, long d)
+{
+    const int negative = sum.high < 0;
+    const pair q = pair_quotient(wide_pair(negative ? wide_minus(sum) : sum), divisor_of(d));
+    const real result = q.high + q.low;
+    return (negative ? -result : result) + 0;
+}
+
+/* |sum| / |d|, to the nearest, halves to the even one, as bits of 128. */
+static inline wide wide_divide(wide a, ulong d)
+{
+    wide q = {0, 0};
+    ulong rest;
+    if (a.high == 0) {
+        q.low = a.low / d;
+        rest = a.low - q.low * d;
+    } else {
+        rest = 0;
+        for (int i = 127; i >= 0; i--) {
+            rest = rest << 1 | ((i >= 64 ? (ulong)a.high >> (i - 64) : a.low >> i) & 1);
+            if (rest >= d) {
+                rest -= d;
+                if (i >= 64)
+                    q.high |= (long)(1UL << (i - 64));
+                else
+                    q.low |= 1UL << i;
+            }
+        }
+    }
+    if (2 * rest > d || (2 * rest == d && q.low & 1))
+        q = wide_add(q, wide_of(1));
+    return q;
+}
+
+#ifdef O_INTEGER
+static inline void put_integer(target p, wide sum, long d)
+{
+    const int negative = (sum.high < 0) != (d < 0);
+    const wide q = wide_divide(sum.high < 0 ? wide_minus(sum) : sum, d < 0 ? -(ulong)d : (ulong)d);
+    if (negative) {
+        const wide least = wide_minus(wide_of(LEAST));
+        const int beyond = q.high > 0 || (q.high == 0 && q.low > least.low);
+        PUT_LONG(p, beyond ? LEAST : (long)(-q.low));
+    } else {
+        const int beyond = q.high > 0 || q.low > MOST;
+        PUT_LONG(p, beyond ? MOST : q.low);
+    }
+}
+#endif
+
+/* ---- the kinds of sums, by one set of names -------------------------------------------------------------- */
+
+#if defined SUM_DOUBLE
+
+typedef double total;
+#define NOTHING 0.0
+static inline void add(total *s, double x) { *s += x; }
+#ifdef DIVIDED
+static inline void add_quotient(total *s, double x, long d) { *s += x / (double)d; }
+#endif
+static inline void tidy(total *s) {}
+static inline void join(total *s, total more) { *s += more; }
+static inline void finish(target p, total s, long d) { PUT_FLOAT(p, s / (double)d + 0.0); }
+
+#elif defined SUM_PAIR
+
+typedef pairs total;
+#define NOTHING pairs_zero()
+static inline void add(total *s, real x) { pairs_add(s, x); }
+#ifdef DIVIDED
+static inline void add_quotient(total *s, real x, long d) { pairs_add_quotient(s, x, divisor_of(d)); }
+#endif
+static inline void tidy(total *s) { pairs_tidy(s); }
+static inline void join(total *s, total more) { pairs_join(s, more); }
+static inline void finish(target p, total s, long d) { PUT_FLOAT(p, pairs_quotient(s, divisor_of(d))); }
+
+#elif defined SUM_LONG
+
+typedef long total;
+#define NOTHING 0L
+static inline void add(total *s, long x) { *s += x; }
+static inline void tidy(total *s) {}
+static inline void join(total *s, total more) { *s += more; }
+#ifdef O_INTEGER
+static inline void finish(target p, total s, long d) { put_integer(p, wide_of(s), d); }
+#elif defined FP64
+static inline void finish(target p, total s, long d)
+{
+    const int exact = s < 1L << 51 && s > -(1L << 51);
+    PUT_FLOAT(p, exact ? (double)s / (double)d + 0.0 : wide_quotient(wide_of(s), d));
+}
+#else
+static inline void finish(target p, total s, long d) { PUT_FLOAT(p, wide_quotient(wide_of(s), d)); }
+#endif
+
+#elif defined SUM_WIDE
+
+typedef wide total;
+#define NOTHING wide_of(0)
+#ifdef X_U64
+static inline void add(total *s, ulong x)
+{
+    const wide one = {0, x};
+    *s = wide_add(*s, one);
+}
+#else
+static inline void add(total *s, long x) { *s = wide_add(*s, wide_of(x)); }
+#endif
+static inline void tidy(total *s) {}
+static inline void join(total *s, total more) { *s = wide_add(*s, more); }
+#ifdef O_INTEGER
+static inline void finish(target p, total s, long d) { put_integer(p, s, d); }
+#else
+static inline void finish(target p, total s, long d) { PUT_FLOAT(p, wide_quotient(s, d)); }
+#endif
+
+#endif

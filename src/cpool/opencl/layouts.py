@@ -1,0 +1,214 @@
+"""A plan as the kernels take it: types as options, shapes and window tables as one array of integers."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyopencl as cl
+
+from cpool.errors import BackendUnavailable
+from cpool.plan import Kept, Plan, Pooled
+from cpool.windows import windows
+
+from . import devices
+
+LAYOUTS = 256  # kept at most, each with its tables on a device
+FEW = 2**31  # results that are counted in 32 bits
+GROUP = 16  # items that a processor takes at a time: always as many, since some compile anew for each number
+FRONT = 8  # neighbours of an axis that is worth to be worked on side by side
+
+_CODES = {
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "float32": "F32",
+    "float64": "F64",
+    "bool": "U8",
+    **{f"{sign}int{bits}": f"{sign.upper() or 'I'}{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}
+_SINGLE = ("F16", "BF16", "F32")
+
+_lock = threading.Lock()
+_layouts: OrderedDict[Any, Layout] = OrderedDict()
+
+
+@dataclass(frozen=True, eq=False)
+class Share:
+    """How a launch is shared out: lanes of a result, how many of them lie in a row of its window, and so on."""
+
+    lanes: int
+    columns: int
+    beside: bool  # lanes are neighbours; else results are
+    results: int  # of a work-group
+    row_parts: int
+    column_parts: int
+
+    @property
+    def parts(self) -> int:
+        """How many work-groups share a window."""
+        return self.row_parts * self.column_parts
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """What of a plan lies on a device, and how it is launched."""
+
+    plan: Plan  # held, so that its number stays its own
+    options: tuple[str, ...]
+    meta: Any
+    by: Any
+    outputs: int
+    share: Share
+    total: int  # bytes of a sum
+
+
+def of(plan: Plan, queue: Any) -> Layout:
+    """The plan's layout for the queue's context and device."""
+    context, device = queue.context, queue.device
+    key = (id(plan), context.int_ptr, device.int_ptr, devices.traits(device))
+    with _lock:
+        found = _layouts.get(key)
+        if found is not None:
+            _layouts.move_to_end(key)
+            return found
+    made = _make(plan, context, device)
+    with _lock:
+        found = _layouts.setdefault(key, made)
+        while len(_layouts) > LAYOUTS:
+            _layouts.popitem(last=False)
+    return found
+
+
+def clear() -> None:
+    """Forget all layouts."""
+    with _lock:
+        _layouts.clear()
+
+
+def code(dtype: np.dtype[Any]) -> str:
+    """The kernels' name for an element's type."""
+    return _CODES[dtype.name]
+
+
+def check_doubles(dtype: np.dtype[Any], device: Any, what: str) -> None:
+    """Refuse what needs doubles on a device that has none."""
+    if dtype.itemsize == 8 and dtype.kind == "f" and not devices.traits(device).fp64:
+        raise BackendUnavailable(
+            f"{what} is float64, and the device {device.name.strip()!r} has no doubles; "
+            "use dtype=numpy.float32 where the input allows it, or backend='cpu'"
+        )
+
+
+def _sum_of(plan: Plan, kind: str, device: Any) -> tuple[str, int]:
+    """The name of the kind of sum, and the bytes it takes."""
+    doubles = devices.traits(device).fp64
+    if plan.reducer == "max":
+        return "LARGEST", 16
+    check_doubles(plan.item, device, "x")
+    check_doubles(plan.out_item, device, "the result")
+    if kind in _SINGLE and doubles:
+        return "SUM_DOUBLE", 8
+    if kind in (*_SINGLE, "F64"):
+        return "SUM_PAIR", (8 if doubles else 4) * (4 if plan.division is None else 6)
+    largest = math.prod(int(a.windows.sizes.max()) for a in plan.pooled)
+    if kind.endswith("64") or (kind.endswith("32") and largest >= 2**30):
+        return "SUM_WIDE", 16
+    return "SUM_LONG", 8
+
+
+def _make(plan: Plan, context: Any, device: Any) -> Layout:
+    size = plan.item.itemsize
+    pooled = plan.pooled or (Pooled(windows(1, 1), size, size),)
+    kept = _ordered(plan)
+    front = 1 if kept and kept[0] is _beside(plan) else 0
+    kind = code(plan.item)
+    sums, total = _sum_of(plan, kind, device)
+    outputs = math.prod(k.length for k in kept) * math.prod(a.windows.count for a in pooled)
+    options = [f"-DX_{kind}", f"-DO_{code(plan.out_item)}", f"-D{sums}", f"-DPOOLED={len(pooled)}"]
+    if plan.reducer == "max" and plan.indexed:
+        options.append("-DINDEXED")
+    if plan.division is not None:
+        options.append("-DDIVIDED")
+    if outputs >= FEW:
+        options.append("-DMANY")
+    meta = _upload(context, _meta(plan, kept, pooled, front))
+    by = None if plan.division is None else _upload(context, plan.division.by.astype(np.int64))
+    share = _share(plan, pooled, bool(front), outputs, total, devices.traits(device))
+    return Layout(plan, tuple(options), meta, by, outputs, share, total)
+
+
+def _upload(context: Any, array: np.ndarray[Any, Any]) -> Any:
+    flags = cl.mem_flags.READ_ONLY | cl.mem_flags.COPY_HOST_PTR
+    return cl.Buffer(context, flags, hostbuf=np.ascontiguousarray(array))
+
+
+def _beside(plan: Plan) -> Kept | None:
+    """The kept axis whose elements are neighbours, if there are some."""
+    size = plan.item.itemsize
+    return next((k for k in plan.kept if k.x_stride == size and k.length >= FRONT), None)
+
+
+def _ordered(plan: Plan) -> list[Kept]:
+    """The kept axes, the one of neighbours first, then the innermost."""
+    first = _beside(plan)
+    rest = [k for k in reversed(plan.kept) if k is not first]
+    return rest if first is None else [first, *rest]
+
+
+def _magic(length: int) -> tuple[int, int]:
+    """The factor and the shift by which a number below 2^31 is divided."""
+    if length <= 1 or length >= FEW:
+        return 0, 0
+    bits = (length - 1).bit_length()
+    return -(-(1 << (31 + bits)) // length), bits - 1
+
+
+def _meta(plan: Plan, kept: list[Kept], pooled: tuple[Pooled, ...], front: int) -> np.ndarray[Any, Any]:
+    head = [len(kept), front, 1 if plan.reducer == "max" else plan.divisor or 0, 0]
+    for k in kept:
+        head += [k.length, *_magic(k.length), k.x_stride, k.out_stride]
+    at = len(head) + 11 * len(pooled)
+    tables = []
+    for axis in pooled:
+        t = axis.windows
+        head += [t.count, *_magic(t.count), axis.x_stride, axis.out_stride, axis.x_stride * t.step]
+        head += [axis.index_stride, axis.index_stride * t.step, at, at + t.count, at + 2 * t.count]
+        at += 3 * t.count
+        tables += [t.starts, t.sizes, t.counted]
+    return np.concatenate([np.array(head, np.int64), *tables])
+
+
+# ---- how it is shared out -----------------------------------------------------------------------------
+
+
+def _power(n: float) -> int:
+    """The largest power of two that is no larger."""
+    return 1 << max(int(n), 1).bit_length() - 1
+
+
+def _share(plan: Plan, pooled: tuple[Pooled, ...], front: bool, outputs: int, total: int, can: devices.Traits) -> Share:
+    sizes = [a.windows.sizes for a in pooled]
+    taps = math.prod(float(s.mean()) if len(s) else 1.0 for s in sizes)
+    columns = int(sizes[-1].max()) if len(sizes[-1]) else 1
+    rows = math.prod(int(s.max()) if len(s) else 1 for s in sizes[:-1])
+    if can.cpu:
+        group, lanes, across, enough = min(GROUP, can.group), 1, 1, 4 * can.units
+    else:
+        group = _power(min(256, can.group, can.local // (2 * total)))
+        enough = 1024 * can.units
+        lanes = 1 if taps < 8 else min(_power(taps / 4), group)
+        if front:  # neighbours are there already: lanes only where results are too few
+            lanes = min(lanes, _power(max(enough / max(outputs, 1), 1)), max(group // 32, 1))
+        across = min(_power(2 * columns - 1), lanes) if not front else 1
+    parts = 1
+    if outputs * lanes < enough and taps >= 16 * lanes:
+        parts = int(min(enough / max(outputs * lanes, 1), taps / (16 * lanes if not can.cpu else 65536), 256))
+    row_parts = min(parts, rows)
+    column_parts = max(1, min(parts // max(row_parts, 1), columns // max(across, 1)))
+    if parts < 2:
+        row_parts = column_parts = 1
+    return Share(lanes, across, not front, max(1, group // lanes), row_parts, column_parts)

@@ -1,0 +1,175 @@
+"""Arrays of the host, pooled on a device: sent in pieces, of which one is on its way while another is worked on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyopencl as cl
+import pyopencl.array as cla
+from numpy.typing import NDArray
+
+from cpool.plan import Plan, lay_out, memory_order, packed_strides, plans, product
+from cpool.windows import Windows
+
+from . import devices, pool, scatter
+from .pool import Memory
+
+Array = NDArray[Any]
+
+PIECE = 2**26  # bytes that are sent at a time
+UNIFIED = 2**33  # where nothing is sent
+
+_limit: int | None = None  # for tests: bytes of a buffer at most
+
+
+def run(plan: Plan, x: Array, out: Array, indices: Array | None, queues: tuple[Any, Any]) -> None:
+    """Pool x by the plan into `out`, and where the largest are into `indices`."""
+    can = devices.traits(queues[0].device)
+    most = min(can.allocation, can.memory // 8, UNIFIED if can.unified else PIECE)
+    pending: list[_Piece] = []
+    try:
+        for number, piece in enumerate(_pieces(plan, x, out, indices, _limit or most)):
+            if len(pending) == 2:
+                pending.pop(0).collect()
+            pending.append(_Piece(queues[number % 2], *piece))
+        while pending:
+            pending.pop(0).collect()
+    finally:
+        for late in pending:  # after an error: what is on its way uses the host's memory
+            late.queue.finish()
+
+
+def _pieces(
+    plan: Plan, x: Array, out: Array, indices: Array | None, most: int
+) -> Iterator[tuple[Plan, Array, Array, Array | None]]:
+    """The work in pieces whose arrays have at most so many bytes each."""
+    size = max(x.nbytes, out.nbytes, 0 if indices is None else indices.nbytes)
+    axis = _longest(plan, x, out)
+    if size <= most:
+        yield _moved(plan, x, out), x, out, indices
+    elif axis is not None:
+        step = max(1, min(x.shape[axis] * most // size, -(-x.shape[axis] // 2)))
+        for first in range(0, x.shape[axis], step):
+            at = (*(slice(None),) * axis, slice(first, first + step))
+            part = replace(plan, x_shape=x[at].shape, out_shape=out[at].shape)
+            yield from _pieces(part, x[at], out[at], None if indices is None else indices[at], most)
+    else:
+        yield from _cut(plan, x, out, most, size)
+
+
+def _longest(plan: Plan, x: Array, out: Array) -> int | None:
+    """The kept axis along which to cut: the outermost in memory."""
+    kept = dict(zip(plan.axes, plan.tables, strict=True))
+    axes = [a for a in range(x.ndim) if kept.get(a) is None and x.shape[a] > 1]
+    return max(axes, key=lambda a: (abs(x.strides[a]), abs(out.strides[a])), default=None)
+
+
+def _cut(plan: Plan, x: Array, out: Array, most: int, size: int) -> Iterator[tuple[Plan, Array, Array, Array | None]]:
+    """One plane is too large: some of its windows, and what they need."""
+    found = [(a, t) for a, t in zip(plan.axes, plan.tables, strict=True) if t is not None and t.count > 1]
+    if not found or plan.indexed or plan.division is not None:
+        raise MemoryError(
+            f"{plan.operation}: one window or plane takes {size} bytes, and the device takes {most} at a time; "
+            "use backend='cpu'"
+        )
+    axis, table = max(found, key=lambda pair: abs(x.strides[pair[0]]))
+    for part in (slice(None, table.count // 2), slice(table.count // 2, None)):
+        starts, sizes = table.starts[part], table.sizes[part]
+        low, high = int(starts.min()), int((starts + (sizes - 1) * table.step).max()) + 1
+        some = Windows(high - low, starts - low, sizes, table.counted[part], table.step)
+        tables = tuple(some if a == axis else t for a, t in zip(plan.axes, plan.tables, strict=True))
+        before = (slice(None),) * axis
+        less, result = x[(*before, slice(low, high))], out[(*before, part)]
+        if less.nbytes >= x.nbytes and result.nbytes >= out.nbytes:
+            raise MemoryError(
+                f"{plan.operation}: a window takes {size} bytes, and the device takes {most} at a time; "
+                "use backend='cpu'"
+            )
+        smaller = replace(plan, tables=tables, x_shape=less.shape, out_shape=result.shape)
+        yield from _pieces(smaller, less, result, None, most)
+
+
+def _moved(plan: Plan, x: Array, out: Array) -> Plan:
+    """The plan for the same arrays packed on a device, each in the order it has on the host."""
+
+    def make() -> tuple[Plan, int]:
+        order = memory_order(x.shape, x.strides)
+        made = replace(
+            plan,
+            x_dtype=x.dtype.newbyteorder("="),
+            swapped=False,
+            elements=product(x.shape) * (2 if x.dtype.kind == "c" else 1),
+        )
+        strides = packed_strides(x.shape, order, x.itemsize)
+        return lay_out(made, strides, packed_strides(out.shape, order, out.itemsize), order), plan.weight
+
+    key = (plan.operation, plan.reducer, plan.indexed, plan.axes, plan.tables, plan.divisor, plan.division)
+    return plans.get(("moved", *key, x.shape, x.strides, x.dtype, out.dtype), make)
+
+
+class _Piece:
+    """Arrays on their way to the device and back."""
+
+    def __init__(self, queue: Any, plan: Plan, x: Array, out: Array, indices: Array | None) -> None:
+        self.queue = queue
+        self._back: list[tuple[Array, Array]] = []  # where results arrive, and where they belong
+        order = memory_order(x.shape, x.strides)
+        self._sent = np.ascontiguousarray(x.transpose(order), x.dtype.newbyteorder("="))
+        source, sent = self._send()
+        results = [self._room(a, order) for a in (out, indices) if a is not None]
+        memory = [Memory(buffer, 0) for buffer, _ in results]
+        done = pool.run(queue, plan, Memory(source, 0), memory[0], memory[1] if indices is not None else None, sent)
+        self._events = [
+            cl.enqueue_copy(queue, arrived, buffer, is_blocking=False, wait_for=[done]) for buffer, arrived in results
+        ]
+        queue.flush()
+
+    def _send(self) -> tuple[Any, list[Any]]:
+        flags = cl.mem_flags
+        if not self._sent.size:
+            return cl.Buffer(self.queue.context, flags.READ_ONLY, 1), []
+        if devices.traits(self.queue.device).unified and self._sent.flags.writeable:
+            return cl.Buffer(self.queue.context, flags.READ_ONLY | flags.USE_HOST_PTR, hostbuf=self._sent), []
+        buffer = cl.Buffer(self.queue.context, flags.READ_ONLY, self._sent.nbytes)
+        return buffer, [cl.enqueue_copy(self.queue, buffer, self._sent, is_blocking=False)]
+
+    def _room(self, result: Array, order: tuple[int, ...]) -> tuple[Any, Array]:
+        """A buffer for a result, and the array of the host where it arrives, packed."""
+        arrived = result.transpose(order)
+        if not arrived.flags.c_contiguous or not result.dtype.isnative:
+            arrived = np.empty(arrived.shape, result.dtype.newbyteorder("="))
+            self._back.append((arrived, result.transpose(order)))
+        return cl.Buffer(self.queue.context, cl.mem_flags.READ_WRITE, arrived.nbytes), arrived
+
+    def collect(self) -> None:
+        """Wait until the results have arrived where they belong."""
+        cl.wait_for_events(self._events)
+        for arrived, to in self._back:
+            to[...] = arrived
+
+
+def scattered(grad: Array, indices: Array, out: Array, axes: tuple[int, ...], queues: tuple[Any, Any]) -> int | None:
+    """`scatter.run` for arrays of the host, some planes at a time. An index that lies in no plane, or None."""
+    can = devices.traits(queues[0].device)
+    most = _limit or min(can.allocation, can.memory // 8)
+    size = max(out.nbytes, indices.nbytes)
+    kept = [a for a in range(grad.ndim) if a not in axes and grad.shape[a] > 1]
+    if size > most and kept:
+        axis = max(kept, key=lambda a: abs(grad.strides[a]))
+        step = max(1, min(grad.shape[axis] * most // size, grad.shape[axis] // 2))
+        for first in range(0, grad.shape[axis], step):
+            at = (*(slice(None),) * axis, slice(first, first + step))
+            wrong = scattered(grad[at], indices[at], out[at], axes, queues)
+            if wrong is not None:
+                return wrong
+        return None
+    queue = queues[0]
+    there, places = (cla.to_device(queue, np.ascontiguousarray(a, a.dtype.newbyteorder("="))) for a in (grad, indices))
+    result = cla.empty(queue, out.shape, out.dtype)
+    wrong = scatter.run(there, places, result, axes)
+    if wrong is None and out.size:
+        out[...] = result.get()
+    return wrong

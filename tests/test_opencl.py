@@ -1,0 +1,513 @@
+"""The OpenCL backend beyond the conformance suite: queues, events, contexts, transfers, failures.
+
+Runs where CPOOL_TEST_OPENCL names a platform (see conftest.py); what holds without PyOpenCL runs everywhere.
+"""
+
+from __future__ import annotations
+
+import itertools
+import resource
+import threading
+
+import numpy as np
+import pytest
+from conftest import missing
+from devices_here import back, engines, queue_of, there
+from helpers import assert_same_bits, check, check_gradient, check_max, place, python, run_python, sample
+
+import cpool
+
+DEVICES = engines()
+
+
+@pytest.fixture
+def queue():
+    """A queue of the device under test."""
+    if not DEVICES:
+        missing("opencl", "CPOOL_TEST_OPENCL names no platform")
+    return queue_of(DEVICES[0].number)
+
+
+@pytest.fixture
+def cl(queue):
+    import pyopencl
+
+    return pyopencl
+
+
+@pytest.fixture
+def cla(queue):
+    import pyopencl.array
+
+    return pyopencl.array
+
+
+@pytest.fixture
+def name(queue):
+    """The backend's name for that device."""
+    return f"opencl:{DEVICES[0].number}"
+
+
+# ---- without PyOpenCL --------------------------------------------------------------------------------
+
+HIDDEN = "import sys; sys.modules['pyopencl'] = None; import numpy as np, cpool; x = np.ones((1, 2, 5, 7)); "
+
+
+def test_without_pyopencl():
+    for call in ("backend='opencl'", "backend='opencl:0'"):
+        told = python(f"{HIDDEN}cpool.adaptive_avg_pool2d(x, 3, {call})").stderr
+        assert "BackendUnavailable" in told
+        assert "pip install 'cpool[opencl]'" in told
+    told = run_python(f"{HIDDEN}print([d.backend for d in cpool.devices()]); cpool.show_config()")
+    assert told.startswith("['cpu']\n")
+    assert "opencl: the backend 'opencl' isn't there: PyOpenCL can't be imported" in told
+
+
+def test_pyopencl_is_imported_when_asked_for_only():
+    code = (
+        "import sys, numpy as np, cpool, cpool.nn; "
+        "cpool.adaptive_avg_pool2d(np.ones((1, 2, 5, 7)), 3); cpool.explain('adaptive_avg_pool', np.ones(9), 2); "
+        "print([m for m in sys.modules if 'opencl' in m])"
+    )
+    assert run_python(code) == "[]\n"
+
+
+# ---- device arrays -----------------------------------------------------------------------------------
+
+
+def test_results_are_on_the_same_queue_from_the_same_allocator(queue, cl, cla):
+    taken = []
+
+    def allocator(size):
+        taken.append(size)
+        return cl.Buffer(queue.context, cl.mem_flags.READ_WRITE, max(size, 1))
+
+    x = sample("float32", (2, 3, 10, 9))
+    d = cla.to_device(queue, x, allocator=allocator)
+    taken.clear()
+    result = cpool.adaptive_avg_pool2d(d, (7, 5))
+    assert type(result) is cla.Array
+    assert result.queue == queue
+    assert result.allocator is allocator
+    assert taken == [result.nbytes]
+    assert len(result.events) == 1
+    assert_same_bits(result.get(), cpool.adaptive_avg_pool2d(x, (7, 5)))
+    values, indices = cpool.adaptive_max_pool2d(d, (7, 5), return_indices=True)
+    assert (values.queue, indices.dtype) == (queue, np.int64)
+
+
+def test_views_and_offsets(queue, cla):
+    x = sample("float32", (5, 6, 20, 18), wide=True)
+    d = cla.to_device(queue, x)
+    for cut in (np.s_[1:, 2:5, 3:13, 2:11], np.s_[::2, :, ::-1, ::3], np.s_[:, ::-2, 5:, 4:5]):
+        for size in ((7, 5), 1, (3, 2)):
+            expected = cpool.adaptive_max_pool2d(x[cut], size, return_indices=True)
+            found = cpool.adaptive_max_pool2d(d[cut], size, return_indices=True)
+            for a, b in zip(found, expected, strict=True):
+                assert_same_bits(back(a), b)
+            np.testing.assert_allclose(
+                back(cpool.adaptive_avg_pool2d(d[cut], size)), cpool.adaptive_avg_pool2d(x[cut], size), rtol=1e-6
+            )
+
+
+def test_out_of_any_layout_even_over_x(queue, cla):
+    x = sample("float32", (2, 3, 8, 9))
+    expected = cpool.adaptive_avg_pool2d(x, (7, 5))
+    room = cla.zeros(queue, (2, 3, 14, 11), np.float32) + 77
+    out = room[:, :, ::2, 1:10:2]
+    assert cpool.adaptive_avg_pool2d(cla.to_device(queue, x), (7, 5), out=out) is out
+    whole = room.get()
+    assert_same_bits(whole[:, :, ::2, 1:10:2], expected)
+    whole[:, :, ::2, 1:10:2] = 77
+    assert (whole == 77).all(), "something beside out was written"
+    over = cla.to_device(queue, x)
+    cpool.adaptive_avg_pool2d(over, (7, 5), out=over[:, :, 1:, :5])
+    assert_same_bits(over.get()[:, :, 1:, :5], expected)
+    pair = cla.empty(queue, (2, 3, 7, 5), np.float32), cla.empty(queue, (2, 3, 7, 5), np.int64)
+    assert cpool.adaptive_max_pool2d(cla.to_device(queue, x), (7, 5), True, out=pair) is pair
+    for a, b in zip(pair, cpool.adaptive_max_pool2d(x, (7, 5), True), strict=True):
+        assert_same_bits(a.get(), b)
+
+
+def test_nothing_waits_and_everything_is_waited_for(queue, cl, cla):
+    """Calls return while what they need is still to come, from a user's event or from another queue."""
+    x = sample("float32", (2, 3, 10, 9))
+    expected = cpool.adaptive_avg_pool2d(x, (7, 5))
+    other = cl.CommandQueue(queue.context)
+    gate = cl.UserEvent(queue.context)
+    d = cla.empty(queue, x.shape, x.dtype)
+    arrives = cl.enqueue_copy(other, d.base_data, x, is_blocking=False, wait_for=[gate])
+    d.add_event(arrives)
+    done = []
+
+    def pool():
+        done.append(cpool.adaptive_avg_pool2d(d, (7, 5)))
+
+    thread = threading.Thread(target=pool)
+    thread.start()
+    thread.join(60)
+    returned = not thread.is_alive()
+    gate.set_status(cl.command_execution_status.COMPLETE)
+    thread.join()
+    assert returned, "the call waited for what was still to come"
+    assert_same_bits(done[0].get(), expected)
+
+
+def test_queues_without_order(queue, cl, cla):
+    """A later write to x waits for the pooling, as its event is among those of x."""
+    properties = cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE
+    free = cl.CommandQueue(queue.context, properties=properties)
+    x = sample("float32", (4, 3, 200, 190))
+    expected = cpool.adaptive_avg_pool2d(x, (7, 5))
+    for _ in range(5):
+        d = cla.to_device(free, x)
+        result = cpool.adaptive_avg_pool2d(d, (7, 5))
+        assert d.events
+        assert any(e == f for e in d.events for f in result.events)
+        d.fill(0, wait_for=d.events)
+        again = cpool.adaptive_max_pool2d(result, (3, 2))
+        assert_same_bits(result.get(), expected)
+        assert_same_bits(again.get(), cpool.adaptive_max_pool2d(expected, (3, 2)))
+    d = cla.to_device(queue, x)
+    d.finish()
+    before = len(d.events)
+    cpool.adaptive_avg_pool2d(d, (7, 5))
+    assert len(d.events) == before, "on a queue with an order x need not wait"
+
+
+def test_many_threads_and_two_contexts(queue, cl, cla):
+    contexts = [cl.Context([queue.device]) for _ in range(2)]
+    x = sample("float32", (2, 3, 30, 29))
+    expected = {m: cpool.adaptive_max_pool2d(x, m) for m in range(1, 9)}
+    wrong = []
+
+    def work(number):
+        mine = cl.CommandQueue(contexts[number % 2])
+        d = cla.to_device(mine, x)
+        results = [(m, cpool.adaptive_max_pool2d(d, m)) for m in list(expected) * 5]
+        wrong.extend((number, m) for m, result in results if not np.array_equal(result.get(), expected[m]))
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(6)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+
+
+@pytest.mark.slow
+def test_a_thousand_contexts(queue, cl, cla):
+    from cpool.opencl import layouts, programs
+
+    x = sample("float32", (1, 3, 10, 9))
+    expected = cpool.adaptive_max_pool2d(x, (7, 5))
+
+    def use():
+        context = cl.Context([queue.device])
+        mine = cl.CommandQueue(context)
+        assert_same_bits(cpool.adaptive_max_pool2d(cla.to_device(mine, x), (7, 5)).get(), expected)
+
+    for _ in range(2 * layouts.LAYOUTS):
+        use()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(1000 - 2 * layouts.LAYOUTS):
+        use()
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert len(programs._programs) <= programs.PROGRAMS
+    assert len(layouts._layouts) <= layouts.LAYOUTS
+    assert grown < 200 * 1024, f"{grown} KiB more"
+    cpool.opencl.clear_cache()
+    assert not programs._programs
+    assert not layouts._layouts
+
+
+def test_layers_and_prepared_calls(queue, cla):
+    x = sample("float32", (2, 4, 9, 7))
+    d = cla.to_device(queue, x)
+    layers = (
+        cpool.nn.AdaptiveAvgPool2d((2, 3)),
+        cpool.nn.MaxPool2d(2, return_indices=True),
+        cpool.nn.GlobalAvgPool(keepdims=False),
+        cpool.nn.GlobalMaxPool(),
+    )
+    for layer, _ in itertools.product(layers, range(2)):
+        found, expected = layer(d), layer(x)
+        if not isinstance(found, tuple):
+            found, expected = (found,), (expected,)
+        for one, other in zip(found, expected, strict=True):
+            assert_same_bits(back(one), other)
+    call = cpool.prepare(cpool.adaptive_max_pool2d, d, 3)
+    assert_same_bits(call(d).get(), call(x))
+    out = cla.empty(queue, (2, 4, 3, 3), np.float32)
+    assert call(d, out=out) is out
+    assert_same_bits(out.get(), call(x))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_squeeze_excite(queue, cla, dtype):
+    weights = [sample("float32", s) for s in ((6, 24), (6,), (24, 6), (24,))]
+    for data_format, shape in (
+        ("channels_first", (2, 24, 7, 9)),
+        ("channels_last", (2, 7, 9, 24)),
+        ("CHW", (24, 5, 3)),
+    ):
+        x = sample(dtype, shape)
+        for activation in ("silu", "relu", "relu6", "hardswish", "tanh", "identity"):
+            for gate in ("sigmoid", "hardsigmoid"):
+                options = {"activation": activation, "gate": gate, "data_format": data_format}
+                expected = cpool.squeeze_excite(x, *weights, **options).astype(np.float64)
+                d = cla.to_device(queue, x)
+                found = back(cpool.squeeze_excite(d, *weights, **options))
+                assert found.dtype == x.dtype
+                np.testing.assert_allclose(found, expected, rtol=2e-3 if dtype == "float16" else 1e-5, atol=1e-6)
+        assert cpool.squeeze_excite(d, *weights, **options, out=d) is d
+        assert_same_bits(back(d), found)
+    with pytest.raises(TypeError, match=r"^w1: got 'Array'; weights are arrays of the host"):
+        cpool.squeeze_excite(d, cla.to_device(queue, weights[0]), *weights[1:], data_format="CHW")
+
+
+# ---- what is refused -----------------------------------------------------------------------------------
+
+
+def test_device_arrays_that_do_not_fit(queue, cl, cla, name):
+    x = sample("float32", (2, 3, 10, 9))
+    d = cla.to_device(queue, x)
+    with pytest.raises(ValueError, match=r"^x: got 'a device array without a queue'.*with_queue"):
+        cpool.adaptive_avg_pool2d(d.with_queue(None), 7)
+    host, device = np.empty((2, 3, 7, 5), np.float32), cla.empty(queue, (2, 3, 7, 5), np.float32)
+    with pytest.raises(TypeError, match=r"^out: got 'ndarray'; a device array is needed"):
+        cpool.adaptive_avg_pool2d(d, (7, 5), out=host)
+    with pytest.raises(TypeError, match=r"^out: got 'Array'; an array of the host is needed"):
+        cpool.adaptive_avg_pool2d(x, (7, 5), out=device)
+    with pytest.raises(TypeError, match=r"^indices: got 'ndarray'; a device array is needed"):
+        cpool.adaptive_max_pool2d_backward(device, np.zeros((2, 3, 7, 5), np.int64), x.shape)
+    with pytest.raises(ValueError, match=r"^out: got \(2, 3, 7, 5\); the result has shape \(2, 3, 7, 4\)"):
+        cpool.adaptive_avg_pool2d(d, (7, 4), out=device)
+    with pytest.raises(ValueError, match=r"^backend: got 'cpu'; x lies on"):
+        cpool.adaptive_avg_pool2d(d, 7, backend="cpu")
+    with pytest.raises(ValueError, match=r"^backend: got .*; x lies on"):
+        cpool.adaptive_avg_pool2d(d, 7, backend=cl.CommandQueue(queue.context))
+    context = cl.Context([queue.device])  # not every queue keeps its own alive
+    foreign = cla.empty(cl.CommandQueue(context), (2, 3, 7, 5), np.float32)
+    with pytest.raises(ValueError, match=r"^out: got 'an array of another context'"):
+        cpool.adaptive_avg_pool2d(d, (7, 5), out=foreign)
+    swapped = cla.to_device(queue, x.astype(">f4"))
+    with pytest.raises(TypeError, match=r"^x: got dtype >f4; device arrays are of the device's own byte order"):
+        cpool.adaptive_avg_pool2d(swapped, 7)
+    with pytest.raises(TypeError, match=r"^x: got 'CommandQueue'; an array of NumPy or a pyopencl"):
+        cpool.adaptive_avg_pool2d(queue, 7)
+    for same in (None, name, "opencl", queue):
+        assert cpool.adaptive_avg_pool2d(d, 7, backend=same).queue == queue
+    with cpool.use_backend("cpu"):  # is for arrays of the host
+        assert cpool.adaptive_avg_pool2d(d, 7).queue == queue
+
+
+def test_names_that_fit_nothing(queue):
+    x = np.ones((1, 2, 5, 7), np.float32)
+    with pytest.raises(ValueError, match=r"^backend: got 'opencl:99'; there (is|are) \d+ OpenCL device"):
+        cpool.adaptive_avg_pool2d(x, 3, backend="opencl:99")
+    with pytest.raises(
+        ValueError, match=r"^backend: got 'opencl:no such'; none of the OpenCL devices fit that name \(0: "
+    ):
+        cpool.adaptive_avg_pool2d(x, 3, backend="opencl:no such")
+    with pytest.raises(ValueError, match=r"^backend: got 'opencl:'; one of"):
+        cpool.adaptive_avg_pool2d(x, 3, backend="opencl:")
+
+
+@pytest.mark.parametrize("wrong", [-1, 90, 2**40, -(2**62)])
+def test_hostile_indices(queue, cla, wrong):
+    x = sample("float32", (2, 3, 10, 9))
+    values, indices = cpool.adaptive_max_pool2d(cla.to_device(queue, x), (7, 5), return_indices=True)
+    bad = indices.get()
+    bad[1, 2, 6, 4] = wrong
+    out = cla.zeros(queue, x.shape, np.float32) + 5
+    with pytest.raises(ValueError, match=f"^indices: got {wrong}; a plane has 90 elements: from 0 to 89"):
+        cpool.adaptive_max_pool2d_backward(values, cla.to_device(queue, bad), x.shape, out=out)
+    assert (out.get() == 5).all()
+    expected = cpool.adaptive_max_pool2d_backward(values.get(), indices.get(), x.shape)
+    assert cpool.adaptive_max_pool2d_backward(values, indices, x.shape, out=out) is out
+    assert_same_bits(out.get(), expected)
+    narrow = indices.astype(np.int32)
+    assert_same_bits(cpool.adaptive_max_pool2d_backward(values, narrow, x.shape).get(), expected)
+
+
+def test_without_doubles_what_needs_them_is_refused(queue, cla):
+    from cpool.opencl import devices
+
+    x = sample("float64", (2, 3, 10, 9))
+    d = cla.to_device(queue, x)
+    with devices.pretend(fp64=False):
+        for call in (
+            lambda: cpool.adaptive_avg_pool2d(d, 7),
+            lambda: cpool.adaptive_avg_pool2d(cla.to_device(queue, np.ones((1, 5, 7), np.int32)), 3),
+            lambda: cpool.adaptive_avg_pool2d_backward(d, (2, 3, 20, 20)),
+        ):
+            with pytest.raises(cpool.BackendUnavailable, match=r"float64, and the device .* has no doubles; use dtype"):
+                call()
+        values = cpool.adaptive_max_pool2d(d, 7)
+        single = cpool.adaptive_avg_pool2d(cla.to_device(queue, np.full((1, 5, 7), 2**30, np.int32)), 3, dtype="f4")
+    assert_same_bits(values.get(), cpool.adaptive_max_pool2d(x, 7))
+    assert (single.get() == 2**30).all()
+
+
+def test_a_build_that_fails_says_why_and_the_next_one_works(queue, cla, monkeypatch):
+    from cpool.opencl import programs
+
+    x = sample("float32", (2, 3, 10, 9))
+    d = cla.to_device(queue, x)
+    cpool.opencl.clear_cache()
+    kept = dict(programs._texts)
+    monkeypatch.setattr(programs, "_texts", {files: "#error this is broken\n" + text for files, text in kept.items()})
+    with pytest.raises(cpool.BackendUnavailable, match=r"can't build its kernels for (.|\n)*this is broken"):
+        cpool.adaptive_avg_pool2d(d, (7, 5))
+    monkeypatch.setattr(programs, "_texts", kept)
+    assert_same_bits(cpool.adaptive_avg_pool2d(d, (7, 5)).get(), cpool.adaptive_avg_pool2d(x, (7, 5)))
+
+
+FORKED = """
+import os, sys, signal
+import numpy as np, cpool
+x = np.ones((1, 2, 5, 7), np.float32)
+cpool.adaptive_avg_pool2d(x, 3, backend={name!r})
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    assert (cpool.adaptive_avg_pool2d(x, 3) == 1).all()
+    try:
+        cpool.adaptive_avg_pool2d(x, 3, backend={name!r})
+    except cpool.BackendUnavailable as error:
+        assert "spawn" in str(error)
+        os._exit(7)
+    os._exit(1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_the_child_of_a_fork_is_told(queue, name):
+    assert run_python(FORKED.format(name=name)) == "7\n"
+
+
+# ---- ways that small arrays don't take ---------------------------------------------------------------------
+
+
+def test_numbers_that_need_64_bits(queue, monkeypatch):
+    from cpool.opencl import layouts
+
+    monkeypatch.setattr(layouts, "FEW", 1)
+    with DEVICES[1].on():
+        for layout in ("contiguous", "channels_last", "sparse"):
+            check("adaptive_avg_pool2d", place(sample("float32", (2, 3, 10, 9)), layout), (7, 5))
+            check_max("adaptive_max_pool3d", place(sample("int16", (2, 3, 5, 10, 9)), layout), (3, 7, 5))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "int64"])
+def test_few_results_of_large_windows(queue, dtype):
+    """Work-groups share a window, and a second pass joins what they found."""
+    for engine in DEVICES:
+        if engine.refuses_doubles() and dtype == "int64":
+            continue
+        with engine.on():
+            for shape, size in (
+                ((1, 1, 701, 1303), 1),
+                ((1, 2, 1, 900_001), (1, 3)),
+                ((1, 700_001, 1), 1),
+                ((3, 811, 997), 2),
+            ):
+                x = sample(dtype, shape)
+                if len(shape) == 4:
+                    if size == 1:
+                        assert cpool.explain("adaptive_avg_pool2d", x, size).kernel == "parts"
+                    check("adaptive_avg_pool2d", x, size, compare_reference=False)
+                    check_max("adaptive_max_pool2d", x, size)
+                else:
+                    check("adaptive_avg_pool", x, size, compare_reference=False)
+
+
+def test_host_arrays_in_pieces(queue, name, monkeypatch):
+    """No piece is larger than the device allows; what can't be cut is refused, and nothing hangs."""
+    from cpool.opencl import transfers
+
+    with DEVICES[0].on():
+        for limit in (4000, 30_000):
+            monkeypatch.setattr(transfers, "_limit", limit)
+            for layout in ("contiguous", "channels_last", "sparse", "reversed"):
+                x = place(sample("float32", (5, 7, 20, 18)), layout)
+                check("adaptive_avg_pool2d", x, (7, 5))
+                check_max("adaptive_max_pool2d", x, (7, 5))
+                check("avg_pool2d", x, 3, stride=2, padding=1, ceil_mode=True)
+                grad = place(sample("float32", (5, 7, 7, 5)), layout)
+                check_gradient("adaptive_avg_pool2d", grad, (5, 7, 20, 18))
+                _, indices = cpool.adaptive_max_pool2d(x, (7, 5), return_indices=True)
+                check_gradient("adaptive_max_pool2d", grad, (5, 7, 20, 18), indices=indices)
+        monkeypatch.setattr(transfers, "_limit", 4000)
+        x = sample("float32", (1, 1, 90, 80))
+        check("adaptive_avg_pool2d", x, (31, 17))
+        check("avg_pool2d", x, (5, 3), stride=(2, 3), dilation=(3, 2))
+        with pytest.raises(MemoryError, match=r"one window or plane takes 28800 bytes, and the device takes 4000 at"):
+            cpool.adaptive_avg_pool2d(x, 1)
+        with pytest.raises(MemoryError, match="and the device takes 4000 at a time; use backend='cpu'"):
+            cpool.adaptive_max_pool2d(x, (31, 17), return_indices=True)
+        monkeypatch.setattr(transfers, "_limit", None)
+        check("adaptive_avg_pool2d", x, 1)
+
+
+def test_nothing_in_it(queue, cla, name):
+    """Empty arrays, and gradients of nothing."""
+    for shape in ((0, 3, 5, 7), (2, 0, 5, 7)):
+        x = np.ones(shape, np.float32)
+        for result in (cpool.adaptive_avg_pool2d(x, 2, backend=name), cpool.adaptive_avg_pool2d(there(queue, x), 2)):
+            assert result.shape == (*shape[:2], 2, 2)
+    grad = np.zeros((2, 3, 0, 0), np.float32)
+    indices = np.zeros((2, 3, 0, 0), np.int64)
+    for a, b in ((grad, indices), (there(queue, grad), there(queue, indices))):
+        on = {"backend": name} if a is grad else {}
+        for result in (
+            cpool.adaptive_avg_pool2d_backward(a, (2, 3, 8, 9), **on),
+            cpool.adaptive_max_pool2d_backward(a, b, (2, 3, 8, 9), **on),
+        ):
+            result = result if a is grad else back(result)
+            assert result.shape == (2, 3, 8, 9)
+            assert not result.any()
+
+
+def test_no_memory_left(queue, cl, cla, name, monkeypatch):
+    from cpool.opencl import pool
+
+    def full(*args, **options):
+        raise cl.MemoryError("MEM_OBJECT_ALLOCATION_FAILURE")
+
+    x = sample("float32", (2, 3, 10, 9))
+    d = cla.to_device(queue, x)
+    with monkeypatch.context() as patched:
+        patched.setattr(pool, "run", full)
+        for call in (lambda: cpool.adaptive_avg_pool2d(d, 3), lambda: cpool.adaptive_avg_pool2d(x, 3, backend=name)):
+            with pytest.raises(MemoryError, match=r"^the device .* has no memory left for adaptive_avg_pool2d: "):
+                call()
+    assert_same_bits(cpool.adaptive_max_pool2d(d, 3).get(), cpool.adaptive_max_pool2d(x, 3))
+
+
+def test_a_queue_of_the_users_own(queue):
+    x = sample("float32", (2, 3, 10, 9))
+    assert_same_bits(cpool.adaptive_avg_pool2d(x, (7, 5), backend=queue), cpool.adaptive_avg_pool2d(x, (7, 5)))
+    with cpool.use_backend(queue):
+        assert cpool.explain("adaptive_avg_pool2d", x, 3).backend.startswith("opencl: ")
+        assert_same_bits(cpool.adaptive_avg_pool2d(x, (7, 5)), cpool.adaptive_avg_pool2d(x, (7, 5), backend="cpu"))
+
+
+def test_devices_are_listed(queue, name):
+    found = {device.backend: device for device in cpool.devices()}
+    mine = found[name]
+    assert mine.name == queue.device.name.strip()
+    assert mine.memory == queue.device.global_mem_size
+    assert mine.platform == queue.device.platform.name.strip()
+    assert ("fp64" in mine.features) == ("cl_khr_fp64" in queue.device.extensions)
+    assert str(mine) in cpool.show_config("dicts")["devices"]
+
+
+def test_arrays_with_other_strides_come_back(queue):
+    """What the suite itself uses to put arrays on the device and to fetch them."""
+    for layout in ("contiguous", "channels_last", "sparse", "reversed"):
+        x = place(sample("float32", (2, 3, 10, 9)), layout)
+        d = there(queue, x)
+        assert d.strides == x.strides
+        assert_same_bits(back(d), x)
