@@ -30,6 +30,8 @@ _CODES = {
     "bool": "U8",
     **{f"{sign}int{bits}": f"{sign.upper() or 'I'}{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
+WIDTH = 8  # neighbours that a processor takes at a time
+VECTORS = ("SUM_DOUBLE", "SUM_LONG", "LARGEST")  # sums that come as vectors, too
 _SINGLE = ("F16", "BF16", "F32")
 
 _lock = threading.Lock()
@@ -128,16 +130,27 @@ def _make(plan: Plan, context: Any, device: Any) -> Layout:
     kind = code(plan.item)
     sums, total = _sum_of(plan, kind, device)
     outputs = math.prod(k.length for k in kept) * math.prod(a.windows.count for a in pooled)
+    can = devices.traits(device)
     options = [f"-DX_{kind}", f"-DO_{code(plan.out_item)}", f"-D{sums}", f"-DPOOLED={len(pooled)}"]
+    beside = kept[0] if front else None
+    if can.cpu and plan.division is None and sums in VECTORS:
+        if beside is not None:
+            options.append(f"-DSIDE={WIDTH}")
+            eighth = Kept(-(-beside.length // WIDTH), WIDTH * beside.x_stride, WIDTH * beside.out_stride)
+            kept = [eighth, *kept[1:]]
+            outputs = outputs // beside.length * eighth.length
+            total *= 8 if plan.reducer == "avg" else 10
+        elif plan.reducer == "avg":
+            options.append(f"-DALONG={WIDTH}")
     if plan.reducer == "max" and plan.indexed:
         options.append("-DINDEXED")
     if plan.division is not None:
         options.append("-DDIVIDED")
     if outputs >= FEW:
         options.append("-DMANY")
-    meta = _upload(context, _meta(plan, kept, pooled, front))
+    meta = _upload(context, _meta(plan, kept, pooled, beside))
     by = None if plan.division is None else _upload(context, plan.division.by.astype(np.int64))
-    share = _share(plan, pooled, bool(front), outputs, total, devices.traits(device))
+    share = _share(plan, pooled, bool(front), outputs, total, can)
     return Layout(plan, tuple(options), meta, by, outputs, share, total)
 
 
@@ -167,8 +180,9 @@ def _magic(length: int) -> tuple[int, int]:
     return -(-(1 << (31 + bits)) // length), bits - 1
 
 
-def _meta(plan: Plan, kept: list[Kept], pooled: tuple[Pooled, ...], front: int) -> np.ndarray[Any, Any]:
-    head = [len(kept), front, 1 if plan.reducer == "max" else plan.divisor or 0, 0]
+def _meta(plan: Plan, kept: list[Kept], pooled: tuple[Pooled, ...], beside: Kept | None) -> np.ndarray[Any, Any]:
+    head = [len(kept), int(beside is not None), 1 if plan.reducer == "max" else plan.divisor or 0]
+    head += [0, 0, 0] if beside is None else [beside.length, beside.out_stride, 0]
     for k in kept:
         head += [k.length, *_magic(k.length), k.x_stride, k.out_stride]
     at = len(head) + 11 * len(pooled)

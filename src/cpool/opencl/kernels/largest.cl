@@ -50,6 +50,97 @@ typedef long key;
 static inline key key_of(raw x) { return (long)(x ^ 0x8000000000000000UL); }
 #endif
 
+#ifdef SIDE
+
+#if defined X_F16 || defined X_BF16
+typedef int8 keys;
+static inline keys keys_of(raw8 x)
+{
+    const int8 bits = convert_int8(x), size = bits & 0x7fff;
+    return select(select(size, -size, bits > 0x7fff), (int8)INT_MAX, size > INFINITE);
+}
+#elif defined X_F32
+typedef int8 keys;
+static inline keys keys_of(raw8 x)
+{
+    const int8 bits = as_int8(x), size = bits & 0x7fffffff;
+    return select(select(size, -size, bits < 0), (int8)INT_MAX, size > 0x7f800000);
+}
+#elif defined X_F64
+typedef long8 keys;
+static inline keys keys_of(raw8 x)
+{
+    const long8 bits = as_long8(x), size = bits & 0x7fffffffffffffffL;
+    return select(select(size, -size, bits < 0L), (long8)LONG_MAX, size > 0x7ff0000000000000L);
+}
+#elif defined X_I8
+typedef int8 keys;
+static inline keys keys_of(raw8 x) { return convert_int8(as_char8(x)); }
+#elif defined X_I16
+typedef int8 keys;
+static inline keys keys_of(raw8 x) { return convert_int8(as_short8(x)); }
+#elif defined X_U8 || defined X_U16
+typedef int8 keys;
+static inline keys keys_of(raw8 x) { return convert_int8(x); }
+#elif defined X_I32
+typedef int8 keys;
+static inline keys keys_of(raw8 x) { return as_int8(x); }
+#elif defined X_U32
+typedef int8 keys;
+static inline keys keys_of(raw8 x) { return as_int8(x ^ 0x80000000u); }
+#elif defined X_I64
+typedef long8 keys;
+static inline keys keys_of(raw8 x) { return as_long8(x); }
+#else
+typedef long8 keys;
+static inline keys keys_of(raw8 x) { return as_long8(x ^ 0x8000000000000000UL); }
+#endif
+
+#if defined X_F64 || defined X_I64 || defined X_U64
+#define CHOOSE(a, b, which) select(a, b, convert_long8(which))
+#else
+#define CHOOSE(a, b, which) select(a, b, which)
+#endif
+
+/* Eight of what is below, side by side. */
+typedef struct {
+    keys best;
+    uint8 row, column;
+} total;
+typedef uint single;
+#define VALUES(sum) ((sum).row)
+
+static inline total nothing(void)
+{
+    total t;
+    t.best = 0;
+    t.row = t.column = (uint8)UINT_MAX;
+    return t;
+}
+#define NOTHING nothing()
+
+static inline void consider(total *t, raw8 x, uint row, uint column)
+{
+    const keys k = keys_of(x);
+    const int8 better = convert_int8(k > t->best) | (t->row == UINT_MAX);
+    t->best = CHOOSE(t->best, k, better);
+    t->row = select(t->row, (uint8)row, better);
+    t->column = select(t->column, (uint8)column, better);
+}
+
+static inline void join(total *t, total more)
+{
+    const int8 earlier = more.row < t->row || (more.row == t->row && more.column < t->column);
+    const int8 better = convert_int8(more.best > t->best), same = convert_int8(more.best == t->best);
+    const int8 there = more.row != UINT_MAX, none = t->row == UINT_MAX;
+    const int8 taken = none || (there && (better || (same && earlier)));
+    t->best = CHOOSE(t->best, more.best, taken);
+    t->row = select(t->row, more.row, taken);
+    t->column = select(t->column, more.column, taken);
+}
+
+#else
+
 /* A key, and the row and the column of the window where it is; behind all others: nothing yet. */
 typedef struct {
     key best;
@@ -82,3 +173,5 @@ static inline void join(total *t, total more)
     if (t->row == UINT_MAX || (more.row != UINT_MAX && (more.best > t->best || (more.best == t->best && earlier))))
         *t = more;
 }
+
+#endif

@@ -3,7 +3,7 @@
  *
  * `meta` says where everything lies (see plans.py): a head, the kept axes, the pooled ones, and the tables. */
 
-enum { HEAD = 4, KEPT = 5, LENGTH = 0, MAGIC, SHIFT, X_STRIDE, OUT_STRIDE };
+enum { HEAD = 6, KEPT = 5, LENGTH = 0, MAGIC, SHIFT, X_STRIDE, OUT_STRIDE };
 enum { AXIS = 11, TAP_STRIDE = 5, INDEX_START, INDEX_TAP, STARTS, SIZES, COUNTED };
 
 #ifdef MANY
@@ -27,6 +27,9 @@ typedef struct {
     long index; /* of the first tap in its plane */
     long divisor;
     uint size[POOLED];
+#ifdef SIDE
+    long left; /* results from here to the end of the axis of neighbours */
+#endif
 } window;
 
 static inline number kept_axis(window *w, table axis, number rest)
@@ -47,6 +50,10 @@ static inline window window_of(source x, table meta, number rest)
     w.x = x;
     w.out = w.index = 0;
     w.divisor = 1;
+#ifdef SIDE
+    const number length = (number)meta[HEAD + LENGTH];
+    w.left = meta[3] - SIDE * (long)(rest % length);
+#endif
     for (int a = 0; a < front; a++)
         rest = kept_axis(&w, meta + HEAD + a * KEPT, rest);
 #pragma unroll
@@ -98,7 +105,13 @@ typedef struct {
     uint row, rows, row_step, column, columns, column_step;
 } share;
 
-#ifdef LARGEST
+#if defined SIDE && defined LARGEST
+#define ADD(p, c) consider(&sum, raws_at(p, w->left), r, c)
+#define END_OF_ROW
+#elif defined SIDE
+#define ADD(p, c) sum += values_at(p, w->left)
+#define END_OF_ROW
+#elif defined LARGEST
 #define ADD(p, c) consider(&sum, raw_at(p), r, c)
 #define END_OF_ROW
 #elif defined DIVIDED
@@ -114,12 +127,20 @@ enum { RUN = 256 }; /* columns after which a pair is tidied */
 static inline total gather(const window *w, table pooled, share s, table by)
 {
     total sum = NOTHING;
+#ifdef ALONG
+    several many = 0;
+#endif
     const long step = pooled[(POOLED - 1) * AXIS + TAP_STRIDE], jump = step * (long)s.column_step;
     const long index_tap = pooled[(POOLED - 1) * AXIS + INDEX_TAP];
     for (uint r = s.row; r < s.rows; r += s.row_step) {
         source p = w->x + row_at(w, pooled, r, TAP_STRIDE) + (long)s.column * step;
         const long index = w->index + row_at(w, pooled, r, INDEX_TAP);
         uint c = s.column;
+#ifdef ALONG
+        if (jump == (long)sizeof(raw))
+            for (; c + ALONG <= s.columns; c += ALONG, p += ALONG * sizeof(raw))
+                many += values_at(p, ALONG);
+#endif
         while (c < s.columns) {
             const uint left = (s.columns - c + s.column_step - 1) / s.column_step, n = min(left, (uint)RUN);
             uint i = 0;
@@ -137,19 +158,43 @@ static inline total gather(const window *w, table pooled, share s, table by)
     }
     (void)index_tap;
     (void)by;
+#ifdef ALONG
+    sum += folded(many);
+#endif
     return sum;
 }
 
-static inline void put(target out, __global long *where, const window *w, table pooled, total sum)
-{
 #ifdef LARGEST
+static inline void put_one(target out, __global long *where, const window *w, table pooled, long x, long to, uint row,
+                           uint column)
+{
     table inner = pooled + (POOLED - 1) * AXIS;
-    const source p = w->x + row_at(w, pooled, sum.row, TAP_STRIDE) + (long)sum.column * inner[TAP_STRIDE];
-    *(__global raw *)(out + w->out) = raw_at(p);
+    *(__global raw *)(out + to) =
+        raw_at(w->x + x + row_at(w, pooled, row, TAP_STRIDE) + (long)column * inner[TAP_STRIDE]);
 #ifdef INDEXED
-    where[w->out / (long)sizeof(raw)] =
-        w->index + row_at(w, pooled, sum.row, INDEX_TAP) + (long)sum.column * inner[INDEX_TAP];
+    where[to / (long)sizeof(raw)] = w->index + row_at(w, pooled, row, INDEX_TAP) + (long)column * inner[INDEX_TAP];
 #endif
+}
+#endif
+
+static inline void put(target out, __global long *where, const window *w, table meta, total sum)
+{
+    table pooled = meta + HEAD + meta[0] * KEPT;
+#ifdef SIDE
+    const long stride = meta[4];
+    single found[SIDE];
+    vstore8(VALUES(sum), 0, found);
+#ifdef LARGEST
+    uint columns[SIDE];
+    vstore8(sum.column, 0, columns);
+    for (int i = 0; i < SIDE && i < w->left; i++)
+        put_one(out, where, w, pooled, i * (long)sizeof(raw), w->out + i * stride, found[i], columns[i]);
+#else
+    for (int i = 0; i < SIDE && i < w->left; i++)
+        finish(out + w->out + i * stride, found[i], w->divisor);
+#endif
+#elif defined LARGEST
+    put_one(out, where, w, pooled, 0, w->out, sum.row, sum.column);
 #else
     finish(out + w->out, sum, w->divisor);
 #endif
@@ -194,7 +239,7 @@ __kernel void pool(source x, ulong x_offset, target out, ulong out_offset, table
     if (lanes > 1)
         sum = tree(sum, totals, lane, lanes, beside ? 1 : results);
     if (mine && lane == 0)
-        put(out + out_offset, where + where_offset / 8, &w, pooled, sum);
+        put(out + out_offset, where + where_offset / 8, &w, meta, sum);
 }
 
 /* The same for a part of each window: of its rows, and of its columns. */
@@ -228,5 +273,5 @@ __kernel void whole(source x, ulong x_offset, target out, ulong out_offset, tabl
     total sum = found[own * parts];
     for (uint i = 1; i < parts; i++)
         join(&sum, found[own * parts + i]);
-    put(out + out_offset, where + where_offset / 8, &w, meta + HEAD + meta[0] * KEPT, sum);
+    put(out + out_offset, where + where_offset / 8, &w, meta, sum);
 }

@@ -217,6 +217,15 @@ static inline real wide_quotient(wide sum, long d)
     return (negative ? -result : result) + 0;
 }
 
+static inline real long_quotient(long sum, long d)
+{
+#ifdef FP64
+    if (sum < 1L << 51 && sum > -(1L << 51))
+        return (double)sum / (double)d + 0.0;
+#endif
+    return wide_quotient(wide_of(sum), d);
+}
+
 /* |sum| / |d|, to the nearest, halves to the even one, as bits of 128. */
 static inline wide wide_divide(wide a, ulong d)
 {
@@ -261,7 +270,63 @@ static inline void put_integer(target p, wide sum, long d)
 
 /* ---- the kinds of sums, by one set of names -------------------------------------------------------------- */
 
+#if defined SIDE || defined ALONG
 #if defined SUM_DOUBLE
+typedef double single;
+typedef double8 several;
+#if defined X_F16
+static inline several values_at(source p, long left)
+{
+    if (left >= 8)
+        return convert_double8(vload_half8(0, (const __global half *)p));
+    double some[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+    for (int i = 0; i < left; i++)
+        some[i] = value_at(p + 2 * i);
+    return vload8(0, some);
+}
+#elif defined X_BF16
+static inline several values_at(source p, long left)
+{
+    return convert_double8(as_float8(convert_uint8(raws_at(p, left)) << 16));
+}
+#else
+static inline several values_at(source p, long left) { return convert_double8(as_float8(raws_at(p, left))); }
+#endif
+#else
+typedef long single;
+typedef long8 several;
+#if defined X_I8
+static inline several values_at(source p, long left) { return convert_long8(as_char8(raws_at(p, left))); }
+#elif defined X_I16
+static inline several values_at(source p, long left) { return convert_long8(as_short8(raws_at(p, left))); }
+#elif defined X_I32
+static inline several values_at(source p, long left) { return convert_long8(as_int8(raws_at(p, left))); }
+#else
+static inline several values_at(source p, long left) { return convert_long8(raws_at(p, left)); }
+#endif
+#endif
+static inline single folded(several v)
+{
+    const single x = (v.s0 + v.s4) + (v.s2 + v.s6), y = (v.s1 + v.s5) + (v.s3 + v.s7);
+    return x + y;
+}
+#endif
+
+#if defined SIDE
+
+typedef several total;
+#define NOTHING 0
+#define VALUES(sum) (sum)
+static inline void join(total *s, total more) { *s += more; }
+#ifdef SUM_DOUBLE
+static inline void finish(target p, single s, long d) { PUT_FLOAT(p, s / (double)d + 0.0); }
+#elif defined O_INTEGER
+static inline void finish(target p, single s, long d) { put_integer(p, wide_of(s), d); }
+#else
+static inline void finish(target p, single s, long d) { PUT_FLOAT(p, long_quotient(s, d)); }
+#endif
+
+#elif defined SUM_DOUBLE
 
 typedef double total;
 #define NOTHING 0.0
@@ -294,14 +359,8 @@ static inline void tidy(total *s) {}
 static inline void join(total *s, total more) { *s += more; }
 #ifdef O_INTEGER
 static inline void finish(target p, total s, long d) { put_integer(p, wide_of(s), d); }
-#elif defined FP64
-static inline void finish(target p, total s, long d)
-{
-    const int exact = s < 1L << 51 && s > -(1L << 51);
-    PUT_FLOAT(p, exact ? (double)s / (double)d + 0.0 : wide_quotient(wide_of(s), d));
-}
 #else
-static inline void finish(target p, total s, long d) { PUT_FLOAT(p, wide_quotient(wide_of(s), d)); }
+static inline void finish(target p, total s, long d) { PUT_FLOAT(p, long_quotient(s, d)); }
 #endif
 
 #elif defined SUM_WIDE

@@ -17,12 +17,16 @@ typedef const __global long *table;
 
 #if defined X_I8 || defined X_U8
 typedef uchar raw;
+typedef uchar8 raw8;
 #elif defined X_F16 || defined X_BF16 || defined X_I16 || defined X_U16
 typedef ushort raw;
+typedef ushort8 raw8;
 #elif defined X_F32 || defined X_I32 || defined X_U32
 typedef uint raw;
+typedef uint8 raw8;
 #else
 typedef ulong raw;
+typedef ulong8 raw8;
 #endif
 
 static inline raw raw_at(source p) { return *(const __global raw *)p; }
@@ -51,6 +55,19 @@ static inline long value_at(source p) { return *(const __global uint *)p; }
 static inline long value_at(source p) { return *(const __global long *)p; }
 #elif defined X_U64
 static inline ulong value_at(source p) { return *(const __global ulong *)p; }
+#endif
+
+#if defined SIDE || defined ALONG
+/* Eight neighbours at a time, of which so many are there: what processors want. */
+static inline raw8 raws_at(source p, long left)
+{
+    if (left >= 8)
+        return vload8(0, (const __global raw *)p);
+    raw some[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+    for (int i = 0; i < left; i++)
+        some[i] = ((const __global raw *)p)[i];
+    return vload8(0, some);
+}
 #endif
 
 /* ---- results --------------------------------------------------------------------------------------- */
