@@ -1,0 +1,82 @@
+"""Every kernel once, and a race that is planted: for `oclgrind --data-races`, whose log is then read.
+
+    PYOPENCL_NO_CACHE=1 oclgrind --data-races --build-options -cl-opt-disable --log LOG python tests/races.py
+    python tests/races.py --judge LOG
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from pathlib import Path
+
+import numpy as np
+
+PLANTED = """
+__kernel void planted(__global int *out) { out[0] = get_global_id(0); }
+"""
+
+
+def run() -> None:
+    """Results are compared with the CPU's on the way; inputs come from the host."""
+    import pyopencl as cl
+    import pyopencl.array as cla
+
+    import cpool
+    from cpool.opencl import devices
+
+    context = cl.create_some_context(interactive=False)
+    queue = cl.CommandQueue(context)
+    assert "Oclgrind" in queue.device.platform.name, queue.device.platform.name
+
+    out = cla.zeros(queue, 1, np.int32)
+    cl.Kernel(cl.Program(context, PLANTED).build(), "planted")(queue, (4,), (1,), out.data)
+
+    def there(x: np.ndarray) -> cla.Array:
+        return cla.to_device(queue, x)
+
+    def same(found: cla.Array, expected: np.ndarray) -> None:
+        np.testing.assert_allclose(found.get(), expected, rtol=2e-3 if expected.dtype == np.float16 else 1e-5)
+
+    random = np.random.default_rng(0)
+    shapes = (
+        ((1, 3, 10, 9), (7, 5), "channels_first"),
+        ((1, 7, 11, 9), (3, 2), "channels_last"),
+        ((1, 1, 40, 37), 1, "channels_first"),
+        ((1, 40, 20, 11), 1, "channels_last"),
+    )
+    for cpu, fp64 in itertools.product((True, False), (True, False)):
+        with devices.pretend(cpu=cpu, fp64=fp64):
+            for dtype, (shape, size, data_format) in itertools.product(("float32", "uint8", "float16"), shapes):
+                on = {"data_format": data_format}
+                x = (random.random(shape) * 20).astype(dtype)
+                same(cpool.adaptive_avg_pool2d(there(x), size, **on), cpool.adaptive_avg_pool2d(x, size, **on))
+                values, indices = cpool.adaptive_max_pool2d(x, size, return_indices=True, **on)
+                found = cpool.adaptive_max_pool2d(there(x), size, return_indices=True, **on)
+                same(found[0], values)
+                same(found[1], indices)
+                if dtype != "uint8":
+                    expected = cpool.adaptive_avg_pool2d_backward(values, shape, **on)
+                    same(cpool.adaptive_avg_pool2d_backward(there(values), shape, **on), expected)
+                    expected = cpool.adaptive_max_pool2d_backward(values, indices, shape, **on)
+                    same(cpool.adaptive_max_pool2d_backward(there(values), there(indices), shape, **on), expected)
+            x = random.random((1, 8, 3, 3)).astype(np.float32)
+            weights = [random.random(s).astype(np.float32) for s in ((2, 8), (2,), (8, 2), (8,))]
+            same(cpool.squeeze_excite(there(x), *weights), cpool.squeeze_excite(x, *weights))
+    print("every kernel ran")
+
+
+def judge(log: str) -> int:
+    """Whether the planted race was found, and nothing else."""
+    reports = [r for r in log.split("\n\n") if r.strip()]
+    planted = [r for r in reports if "planted" in r]
+    others = [r for r in reports if "Kernel: " in r and "planted" not in r]
+    print("\n\n".join(others))
+    print(f"{len(planted)} report(s) of the planted race, {len(others)} of others")
+    return 0 if planted and not others else 1
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--judge"]:
+        sys.exit(judge(Path(sys.argv[2]).read_text(encoding="utf-8")))
+    run()
