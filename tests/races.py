@@ -1,7 +1,7 @@
 """Every kernel once, and a race that is planted: for `oclgrind --data-races`, whose log is then read.
 
-    PYOPENCL_NO_CACHE=1 oclgrind --data-races --build-options -cl-opt-disable --log LOG python tests/races.py
-    python tests/races.py --judge LOG
+PYOPENCL_NO_CACHE=1 oclgrind --data-races --build-options -cl-opt-disable --log LOG python tests/races.py
+python tests/races.py --judge LOG
 """
 
 from __future__ import annotations

@@ -244,7 +244,7 @@ def test_layers_and_prepared_calls(queue, cla):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_squeeze_excite(queue, cla, dtype):
+def test_squeeze_excite(queue, cl, cla, dtype):
     weights = [sample("float32", s) for s in ((6, 24), (6,), (24, 6), (24,))]
     for data_format, shape in (
         ("channels_first", (2, 24, 7, 9)),
@@ -262,6 +262,10 @@ def test_squeeze_excite(queue, cla, dtype):
                 np.testing.assert_allclose(found, expected, rtol=2e-3 if dtype == "float16" else 1e-5, atol=1e-6)
         assert cpool.squeeze_excite(d, *weights, **options, out=d) is d
         assert_same_bits(back(d), found)
+    context = cl.Context([queue.device])
+    foreign = cla.empty(cl.CommandQueue(context), d.shape, d.dtype)
+    with pytest.raises(ValueError, match=r"^out: got 'an array of another context'"):
+        cpool.squeeze_excite(d, *weights, **options, out=foreign)
     with pytest.raises(TypeError, match=r"^w1: got 'Array'; weights are arrays of the host"):
         cpool.squeeze_excite(d, cla.to_device(queue, weights[0]), *weights[1:], data_format="CHW")
 
@@ -473,8 +477,13 @@ def test_nothing_in_it(queue, cla, name):
 def test_no_memory_left(queue, cl, cla, name, monkeypatch):
     from cpool.opencl import pool
 
+    class Full(cl.MemoryError):
+        code = -4
+
+    failure = Full("MEM_OBJECT_ALLOCATION_FAILURE")
+
     def full(*args, **options):
-        raise cl.MemoryError("MEM_OBJECT_ALLOCATION_FAILURE")
+        raise failure
 
     x = sample("float32", (2, 3, 10, 9))
     d = cla.to_device(queue, x)
@@ -484,6 +493,152 @@ def test_no_memory_left(queue, cl, cla, name, monkeypatch):
             with pytest.raises(MemoryError, match=r"^the device .* has no memory left for adaptive_avg_pool2d: "):
                 call()
     assert_same_bits(cpool.adaptive_max_pool2d(d, 3).get(), cpool.adaptive_max_pool2d(x, 3))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 2**16, 2**16 + 1), (1, 2**32 + 1, 1, 1), (1, 1, 1, 2**32)])
+def test_windows_of_more_than_32_bits(queue, cl, cla, shape):
+    """Of one element that is there once: its strides are zero."""
+    buffer = cl.Buffer(
+        queue.context, cl.mem_flags.READ_ONLY | cl.mem_flags.COPY_HOST_PTR, hostbuf=np.full(64, 3, np.uint8)
+    )
+    d = cla.Array(queue, shape, np.uint8, data=buffer, strides=(0, 0, 0, 0))
+    if shape[1] == 1:
+        assert cpool.global_avg_pool(d).get().item() == 3
+        values, indices = cpool.global_max_pool(d, return_indices=True)
+        assert (values.get().item(), indices.get().item()) == (3, 0)
+    else:
+        assert cpool.adaptive_avg_pool(d, 1).get().item() == 3
+
+
+def test_buffers_that_are_parts_of_one(queue, cl, cla):
+    x = np.arange(2048, dtype=np.float32)
+    parent = cl.Buffer(queue.context, cl.mem_flags.READ_WRITE, x.nbytes)
+    cl.enqueue_copy(queue, parent, x)
+    step = queue.device.mem_base_addr_align // 8
+    d = cla.Array(queue, (1, 1, 1500), np.float32, data=parent.get_sub_region(0, 6000))
+    out = cla.Array(queue, (1, 1, 750), np.float32, data=parent.get_sub_region(step, 3000))
+    cpool.adaptive_avg_pool1d(d, 750, out=out)
+    assert_same_bits(out.get(), cpool.adaptive_avg_pool1d(x[:1500][None, None], 750))
+
+
+def test_what_is_only_passing_is_not_taken_from_the_pool(queue, cl, cla):
+    """Its memory would be given to others while kernels still use it."""
+    from pyopencl.tools import ImmediateAllocator, MemoryPool
+
+    properties = cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE
+    free = cl.CommandQueue(queue.context, properties=properties)
+    pool = MemoryPool(ImmediateAllocator(queue))
+    x = sample("float32", (2, 3, 40, 36))
+    d = cla.to_device(free, x, allocator=pool)
+    d.finish()
+    out = tuple(cla.empty(free, (2, 3, 7, 5), kind, allocator=pool) for kind in (np.float32, np.int64))
+    gate = cl.UserEvent(queue.context)
+    d.add_event(gate)
+    cpool.adaptive_max_pool2d(d, (7, 5), True, out=out)
+    mine = []
+    for kind in (np.int64, np.float32):
+        mine.append(cla.empty(free, (2, 3, 7, 5), kind, allocator=pool))
+        mine[-1].fill(9)
+        mine[-1].finish()
+    gate.set_status(cl.command_execution_status.COMPLETE)
+    free.finish()
+    assert all((array.get() == 9).all() for array in mine)
+    for a, b in zip(out, cpool.adaptive_max_pool2d(x, (7, 5), True), strict=True):
+        assert_same_bits(a.get(), b)
+
+
+def test_a_piece_that_fails_is_waited_for(queue, cl, name, monkeypatch):
+    from cpool.opencl import pool
+
+    started = []
+    run = pool.run
+    monkeypatch.setattr(pool, "run", lambda *args: started.append(run(*args)) or started[-1])
+    copy = cl.enqueue_copy
+
+    def fails(queue, to, *args, **options):
+        if isinstance(to, np.ndarray):
+            raise KeyboardInterrupt
+        return copy(queue, to, *args, **options)
+
+    monkeypatch.setattr(cl, "enqueue_copy", fails)
+    with pytest.raises(KeyboardInterrupt):
+        cpool.adaptive_avg_pool2d(sample("float32", (16, 64, 200, 190)), 3, backend=name)
+    assert started[0].command_execution_status == cl.command_execution_status.COMPLETE
+
+
+def test_channels_outside_of_the_batch(queue):
+    """The means lie as x does, and are read as layers want them."""
+    x = sample("float32", (4, 3, 5, 6)).transpose(1, 0, 2, 3)
+    weights = [sample("float32", s) for s in ((2, 4), (2,), (4, 2), (4,))]
+    np.testing.assert_allclose(
+        back(cpool.squeeze_excite(there(queue, x), *weights)), cpool.squeeze_excite(x, *weights), rtol=1e-5
+    )
+    nothing = [np.zeros(s, np.float32) for s in ((0, 4), (0,), (4, 0), (4,))]
+    np.testing.assert_allclose(
+        back(cpool.squeeze_excite(there(queue, x), *nothing)), cpool.squeeze_excite(x, *nothing), rtol=1e-6
+    )
+
+
+def test_what_only_the_processor_took(queue, name):
+    grad = np.zeros((2, 3, 0, 5), np.float32)
+    for on in (name, None):
+        array = grad if on else there(queue, grad)
+        result = cpool.adaptive_avg_pool2d_backward(array, (2, 3, 8, 9), backend=on)
+        assert not (result if on else back(result)).any()
+    x = sample("float32", (2, 3, 10, 9))
+    values, indices = cpool.adaptive_max_pool2d(x, (7, 5), return_indices=True)
+    sparse = np.zeros((2, 3, 7, 10), np.int32)
+    sparse[..., ::2] = indices
+    result = cpool.adaptive_max_pool2d_backward(there(queue, values), there(queue, sparse[..., ::2]), x.shape)
+    assert_same_bits(back(result), cpool.adaptive_max_pool2d_backward(values, indices, x.shape))
+    one = cpool.adaptive_max_pool_backward(np.array(1.0, np.float32), np.array(0), (), backend=name)
+    assert (one.shape, one.item()) == ((), 1.0)
+    assert cpool.explain("adaptive_avg_pool2d", np.ones((1, 2, 5, 7), np.int8), 0, backend=name).kernel == "items"
+
+
+@pytest.mark.parametrize(("code", "error"), [(-5, MemoryError), (-6, MemoryError), (-2, cpool.BackendUnavailable)])
+def test_what_opencl_says_of_memory_and_devices(queue, cl, cla, code, error, monkeypatch):
+    from cpool.opencl import pool
+
+    class Gone(cl.RuntimeError):
+        pass
+
+    Gone.code = code
+
+    def fails(*args):
+        raise Gone("gone")
+
+    x = sample("float32", (2, 3, 10, 9))
+    d = cla.to_device(queue, x)
+    with monkeypatch.context() as patched:
+        patched.setattr(pool, "run", fails)
+        with pytest.raises(error, match="adaptive_avg_pool2d: "):
+            cpool.adaptive_avg_pool2d(d, 3)
+    assert_same_bits(cpool.adaptive_max_pool2d(d, 3).get(), cpool.adaptive_max_pool2d(x, 3))
+
+
+FORKED_QUEUE = """
+import os, signal
+import numpy as np, cpool, pyopencl as cl
+from cpool.opencl import devices
+context = cl.Context([devices.everything()[{number}]])
+queue = cl.CommandQueue(context)
+x = np.ones((1, 2, 5, 7), np.float32)
+cpool.adaptive_avg_pool2d(x, 3, backend=queue)
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    try:
+        cpool.adaptive_avg_pool2d(x, 3, backend=queue)
+    except cpool.BackendUnavailable:
+        os._exit(7)
+    os._exit(1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_the_child_of_a_fork_with_a_queue(queue):
+    assert run_python(FORKED_QUEUE.format(number=DEVICES[0].number)) == "7\n"
 
 
 def test_a_queue_of_the_users_own(queue):

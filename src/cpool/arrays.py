@@ -173,12 +173,14 @@ def check_together(argument: str, x: Array, other: Array) -> None:
         bad_kind(argument, type(other), f"{kinds[not there]} is needed, as the first one is: .get() or to_device()")
 
 
-def new(like: Array, shape: tuple[int, ...], order: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """A new array where `like` is, whose axes lie in `order`."""
+def new(
+    like: Array, shape: tuple[int, ...], order: tuple[int, ...], dtype: np.dtype[Any], *, passing: bool = False
+) -> Array:
+    """A new array where `like` is, whose axes lie in `order`; a passing one is not handed out."""
     if is_device_array(like):
         from . import opencl
 
-        made: Array = opencl.new(like, shape, order, dtype)
+        made: Array = opencl.new(like, shape, order, dtype, passing=passing)
         return made
     return packed(shape, order, dtype)
 
@@ -190,6 +192,14 @@ def share_memory(a: Array, b: Array) -> bool:
 
         return opencl.share_memory(a, b)
     return np.may_share_memory(a, b)
+
+
+def as_indices(x: Array) -> Array:
+    """Integers of a device as int64."""
+    from . import opencl
+
+    found: Array = opencl.as_indices(x)
+    return found
 
 
 def assign(target: Array, value: Array) -> None:

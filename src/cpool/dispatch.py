@@ -62,7 +62,9 @@ def _queues(argument: str, backend: Any) -> Any:
     """The queues that a backend's name stands for; None for the CPU."""
     if not isinstance(backend, str):
         if type(backend).__name__ == "CommandQueue" and is_device_array(backend):
-            return backend, backend
+            from . import opencl
+
+            return opencl.queues(argument, backend)
         bad_kind(argument, backend, f"one of {CHOICES} is needed")
     if backend == "cpu":
         return None

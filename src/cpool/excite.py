@@ -235,15 +235,19 @@ def excite(
     if kept[-1] != len(w2):
         bad_value("x", array.shape, f"w1 and w2 are for {len(w2)} channels, which lie on axis {order[batch]}")
     target, result = _target(array, out)
-    s = functional.global_avg_pool(array, data_format=data_format, dtype=wide)
     if arrays.is_device_array(array):
         from . import opencl
 
+        means = tuple(n if a in order[: batch + 1] else 1 for a, n in enumerate(array.shape))
+        packed_last = (*order[:batch], *order[batch + 1 :], order[batch])
+        s = arrays.new(array, means, packed_last, wide, passing=True)
+        functional.global_avg_pool(array, data_format=data_format, dtype=wide, out=s)
         names = activation.__name__.lstrip("_"), gate.__name__.lstrip("_")
         opencl.excite(array, s, Weights(w1, b1, w2, b2), names, result, batch, order[batch])
         if target is not None and result is not target:
             arrays.assign(target, result)
         return result if target is None else out
+    s = functional.global_avg_pool(array, data_format=data_format, dtype=wide)
     lined = array.transpose(order)
     with np.errstate(all="ignore"):  # NaN and infinities pass in silence, as they do in a pooling
         h = activation(_product(np.atleast_2d(s.reshape(kept)), w1, b1))
@@ -275,4 +279,5 @@ def _target(x: Array, out: Any) -> tuple[Array | None, Array]:
             bad_value("out", target.dtype, f"the result has dtype {arrays.native(x.dtype)}")
         if not arrays.share_memory(x, target) or _is_same(x, target):
             return target, target
-    return target, arrays.new(x, x.shape, memory_order(x.shape, x.strides), arrays.native(x.dtype))
+    order = memory_order(x.shape, x.strides)
+    return target, arrays.new(x, x.shape, order, arrays.native(x.dtype), passing=target is not None)

@@ -93,7 +93,10 @@ class Prepared:
             arrays.check_out(target, plan.out_shape)
             if target.dtype != plan.out_dtype:
                 bad_value("out", target.dtype, f"the result has dtype {plan.out_dtype}")
-        result = dispatch.run(same, array, None, choice)
+        aside = None
+        if target is not None:
+            aside = arrays.new(array, same.out_shape, same.out_order, same.out_dtype, passing=True)
+        result = dispatch.run(same, array, aside, choice)
         if target is not None:
             arrays.assign(target, result)
             return out

@@ -290,8 +290,9 @@ def _run(op: Operation, args: tuple[Any, ...], x: Any, dtype: Any, out: Any, bac
     if target.dtype.isnative and not arrays.share_memory(array, target):
         dispatch.run(plan, array, target, choice)
     else:  # computed aside: x must not change while it is read
-        aside = _make_plan(op, frozen, array, plan.out_dtype, None)
-        arrays.assign(target, dispatch.run(aside, array, None, choice))
+        aside = _plan_of(op, frozen, plan.out_dtype, array, None)
+        result = arrays.new(array, aside.out_shape, aside.out_order, aside.out_dtype, passing=True)
+        arrays.assign(target, dispatch.run(aside, array, result, choice))
     return out
 
 
@@ -325,8 +326,10 @@ def run_indexed(plan: Plan, x: Array, wrap: arrays.Wrap | None, out: Any, choice
         for target in targets:
             arrays.check_together("out", x, target)
             arrays.check_out(target, plan.out_shape)
-    indices = arrays.new(x, plan.out_shape, plan.out_order, np.dtype(np.int64))
-    result = dispatch.run(plan, x, None, choice, indices)
+    passing = targets is not None
+    indices = arrays.new(x, plan.out_shape, plan.out_order, np.dtype(np.int64), passing=passing)
+    result = arrays.new(x, plan.out_shape, plan.out_order, plan.out_dtype, passing=True) if passing else None
+    result = dispatch.run(plan, x, result, choice, indices)
     if targets is not None:
         arrays.assign(targets[0], result)
         arrays.assign(targets[1], indices)

@@ -115,7 +115,8 @@ def _avg(op: Operation, args: tuple[Any, ...], grad: Any, input_shape: Any, out:
     target = None if out is None else _check_out(out, array, shape, dtype)
     into = target
     if target is None or not target.dtype.isnative or arrays.share_memory(array, target):
-        into = arrays.new(array, shape, memory_order(array.shape, array.strides), dtype)
+        order = memory_order(array.shape, array.strides)
+        into = arrays.new(array, shape, order, dtype, passing=target is not None)
     assert into is not None
     if into.size:
         if choice.name != "cpu":
@@ -211,8 +212,8 @@ def _plan_elsewhere(
     """The gradient as one plan for a device, which finds the divisors by where an element is in its plane."""
 
     def make() -> tuple[Plan, int]:
-        one = divisors.size == 1
-        divisor = int(divisors.reshape(-1)[0]) if one else 1
+        one = divisors.size == 1 or not grad.size
+        divisor = int(divisors.reshape(-1)[0]) if divisors.size == 1 else 1
         plan = functional.plan_between(
             op.back, "avg", grad, into.shape, into.dtype, into.strides, axes, back, divisor, indexed=not one
         )
@@ -308,7 +309,8 @@ def _max(
     target = None if out is None else _check_out(out, array, shape, dtype)
     length = product([shape[a] for a in axes])
     if choice.name != "cpu":
-        into = arrays.new(array, shape, memory_order(array.shape, array.strides), dtype)
+        order = memory_order(array.shape, array.strides)
+        into = arrays.new(array, shape, order, dtype, passing=target is not None)
         wrong = dispatch.scatter(array, places, into, axes, choice)
         if wrong is not None:
             _bad_index(wrong, length)
@@ -392,7 +394,7 @@ def _admit_indices(indices: Any, grad: Array) -> Array:
     if places.shape != grad.shape:
         bad_value("indices", places.shape, f"the gradient's shape {grad.shape} is needed")
     if arrays.is_device_array(places):
-        return places if places.dtype == np.int64 else places.astype(np.int64)
+        return arrays.as_indices(places)
     places = places.astype(np.int64, copy=False)
     return places if places.flags.aligned else places.copy()
 

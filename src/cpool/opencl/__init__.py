@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any
+
+import numpy as np
 
 from cpool.arrays import is_device_array, item_of
 from cpool.errors import BackendUnavailable
-from cpool.plan import Plan, lay_out, memory_order, packed
+from cpool.plan import Plan, lay_out, memory_order, packed, plans
 
 try:
     import pyopencl
@@ -22,6 +24,7 @@ from .arrays import admit, check_queue, is_same, new, share_memory, view
 
 __all__ = [
     "admit",
+    "as_indices",
     "clear_cache",
     "copy",
     "excite",
@@ -37,7 +40,7 @@ __all__ = [
 
 def run(plan: Plan, x: Any, out: Any, indices: Any, queues: tuple[Any, Any]) -> Any:
     """Pool x by the plan, into `out` or a new array; on x's own queue, or on these."""
-    try:
+    with _Told(queues[0], plan.operation):
         if is_device_array(x):
             return _run_there(plan, x, out, indices)
         if out is None:
@@ -45,13 +48,33 @@ def run(plan: Plan, x: Any, out: Any, indices: Any, queues: tuple[Any, Any]) -> 
         if out.size:
             transfers.run(plan, x, out, indices, queues)
         return out
-    except pyopencl.MemoryError as error:
-        _no_memory(queues, plan.operation, error)
 
 
-def _no_memory(queues: tuple[Any, Any], operation: str, error: Exception) -> NoReturn:
-    name = queues[0].device.name.strip()
-    raise MemoryError(f"the device {name!r} has no memory left for {operation}: {error}") from error
+_NO_MEMORY = (-4, -5, -6, -61)  # of a buffer, of anything, of the host, or more than a buffer can be
+_LOST = (-2, -36)  # the device, or its queue
+
+
+class _Told:
+    """What OpenCL says when memory or a device is gone, as Python's own errors."""
+
+    def __init__(self, queue: Any, what: str) -> None:
+        self.queue, self.what = queue, what
+
+    def __enter__(self) -> None:
+        devices.check_process()
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if not isinstance(error, pyopencl.Error):
+            return
+        code = error.code
+        name = "" if code in _LOST else self.queue.device.name.strip()
+        if code in _NO_MEMORY:
+            raise MemoryError(f"the device {name!r} has no memory left for {self.what}: {error}") from error
+        if code in _LOST:
+            raise BackendUnavailable(
+                f"the backend 'opencl' lost its device during {self.what}: {error}. "
+                "Call cpool.opencl.clear_cache() and make a new queue, or use backend='cpu'"
+            ) from error
 
 
 def _run_there(plan: Plan, x: Any, out: Any, indices: Any) -> Any:
@@ -70,47 +93,68 @@ def _run_there(plan: Plan, x: Any, out: Any, indices: Any) -> Any:
 
 def run_scatter(grad: Any, indices: Any, out: Any, axes: tuple[int, ...], queues: tuple[Any, Any]) -> int | None:
     """Add gradients to `out` where the indices say. An index that lies in no plane, or None."""
-    try:
+    with _Told(queues[0], "the gradient of the largest"):
         if is_device_array(grad):
-            arrays.check_queue("indices", indices, grad.queue)
+            check_queue("indices", indices, grad.queue)
+            check_queue("out", out, grad.queue)
             return scatter.run(grad, indices, out, axes)
         return transfers.scattered(grad, indices, out, axes, queues)
-    except pyopencl.MemoryError as error:
-        _no_memory(queues, "the gradient of the largest", error)
 
 
 def excite(
     x: Any, means: Any, weights: tuple[Any, ...], names: tuple[str, str], out: Any, batch: int, channel: int
 ) -> None:
     """Write x, scaled by what two small layers make of its channels' means, to `out`."""
-    if x.size:
-        _excite.run(x, means, weights, names, out, batch, channel)
+    with _Told(x.queue, "squeeze-and-excite"):
+        check_queue("out", out, x.queue)
+        if x.size:
+            _excite.run(x, means, weights, names, out, batch, channel)
 
 
-def queues(argument: str, backend: str) -> tuple[Any, Any]:
-    """The queues of the device that a backend's name stands for."""
-    return devices.queues(devices.find(argument, backend))
+def queues(argument: str, backend: Any) -> tuple[Any, Any]:
+    """The queues of the device that a backend's name stands for, or a queue of the user's own."""
+    if isinstance(backend, str):
+        return devices.queues(devices.find(argument, backend))
+    devices.check_process()
+    return backend, backend
 
 
 def copy(x: Any, out: Any) -> None:
     """The elements of a device array into another one of the same shape."""
-    order = memory_order(x.shape, x.strides)
-    plan = Plan(
-        operation="copy",
-        reducer="max",
-        x_shape=x.shape,
-        x_dtype=x.dtype,
-        out_shape=out.shape,
-        out_dtype=out.dtype,
-        axes=(),
-        tables=(),
-        divisor=None,
-        item=item_of(x.dtype),
-        out_item=item_of(out.dtype),
-        swapped=False,
-        elements=x.size,
-    )
-    _run_there(lay_out(plan, x.strides, out.strides, order), x, out, None)
+
+    def make() -> tuple[Plan, int]:
+        plan = Plan(
+            operation="copy",
+            reducer="max",
+            x_shape=x.shape,
+            x_dtype=x.dtype,
+            out_shape=out.shape,
+            out_dtype=out.dtype,
+            axes=(),
+            tables=(),
+            divisor=None,
+            item=item_of(x.dtype),
+            out_item=item_of(out.dtype),
+            swapped=False,
+            elements=x.size,
+        )
+        made = lay_out(plan, x.strides, out.strides, memory_order(x.shape, x.strides))
+        return made, made.weight
+
+    plan = plans.get(("copy", x.shape, x.strides, x.dtype, out.strides), make)
+    with _Told(x.queue, "a copy"):
+        _run_there(plan, x, out, None)
+
+
+def as_indices(x: Any) -> Any:
+    """Integers as int64; PyOpenCL converts what is packed only."""
+    if x.dtype == np.int64:
+        return x
+    order = tuple(range(x.ndim))
+    plain = new(x, x.shape, order, x.dtype, passing=True)
+    if x.size:
+        copy(x, plain)
+    return plain.astype(np.int64)
 
 
 def described() -> list[tuple[str, int, tuple[str, ...], str, int]]:

@@ -32,10 +32,16 @@ def admit(argument: str, x: Any) -> Any:
     return x
 
 
-def new(like: Any, shape: tuple[int, ...], order: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-    """A new array on the queue of `like`, from its allocator, whose axes lie in `order`."""
+def new(
+    like: Any, shape: tuple[int, ...], order: tuple[int, ...], dtype: np.dtype[Any], *, passing: bool = False
+) -> Any:
+    """A new array on the queue of `like`, whose axes lie in `order`.
+
+    A result is from the allocator of `like`. What is only passing is not: a pool would give its memory to others
+    while kernels still use it, and a buffer of the driver's own is kept as long as they do.
+    """
     strides = packed_strides(shape, order, dtype.itemsize)
-    return cl.array.Array(like.queue, shape, dtype, strides=strides, allocator=like.allocator)
+    return cl.array.Array(like.queue, shape, dtype, strides=strides, allocator=None if passing else like.allocator)
 
 
 def view(x: Any, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
@@ -54,15 +60,29 @@ def view(x: Any, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
 
 def share_memory(a: Any, b: Any) -> bool:
     """Whether two arrays may have an element in common."""
-    if a.base_data is not b.base_data and a.base_data != b.base_data:
+    if not a.size or not b.size:
         return False
+    (a_home, a_first), (b_home, b_first) = _home(a), _home(b)
     (a_low, a_high), (b_low, b_high) = _bounds(a), _bounds(b)
-    return a_low < b_high and b_low < a_high
+    return a_home == b_home and a_first + a_low < b_first + b_high and b_first + b_low < a_first + a_high
+
+
+def _home(x: Any) -> tuple[Any, int]:
+    """The memory that the buffer of x is of, and the bytes before it there: buffers may be parts of others."""
+    data = x.base_data
+    address = getattr(data, "svm_ptr", None)
+    if address is not None:
+        return "svm", address
+    parent = data.get_info(cl.mem_info.ASSOCIATED_MEMOBJECT)
+    return (data.int_ptr, 0) if parent is None else (parent.int_ptr, data.get_info(cl.mem_info.OFFSET))
 
 
 def is_same(a: Any, b: Any) -> bool:
     """Whether each element of a is where that of b is; shapes are equal."""
-    return bool(a.base_data == b.base_data and a.offset == b.offset and a.strides == b.strides and a.dtype == b.dtype)
+    if a.strides != b.strides or a.dtype != b.dtype or not a.size:
+        return False
+    (a_home, a_first), (b_home, b_first) = _home(a), _home(b)
+    return bool(a_home == b_home and a_first + a.offset == b_first + b.offset)
 
 
 def _bounds(x: Any) -> tuple[int, int]:

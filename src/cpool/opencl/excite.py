@@ -27,20 +27,22 @@ def run(
     options = (f"-DX_{kind}", f"-DO_{kind}", f"-DACTIVATION={names[0]}", f"-DGATE={names[1]}")
     built = programs.program(queue, FILES, options)
     sent = [
-        cl.Buffer(context, flags.READ_ONLY | flags.COPY_HOST_PTR, hostbuf=np.ascontiguousarray(w))
+        cl.Buffer(context, flags.READ_ONLY | flags.COPY_HOST_PTR, hostbuf=np.ascontiguousarray(w if w.size else [0]))
         for w in (w1, b1, w2, b2)
     ]
     hidden, gates = (cl.Buffer(context, flags.READ_WRITE, max(images * n * wide, 1)) for n in (reduced, channels))
     wait_for = arrays.before(queue, x, means, out)
-    event = built.kernel("squeeze")(
-        queue, _size(images * reduced), (GROUP,), means.base_data, sent[0], sent[1], hidden, channels, reduced,
-        images * reduced,
-        wait_for=wait_for,
-    )  # fmt: skip
+    if reduced:
+        event = built.kernel("squeeze")(
+            queue, _size(images * reduced), (GROUP,), means.base_data, sent[0], sent[1], hidden, channels, reduced,
+            images * reduced,
+            wait_for=wait_for,
+        )  # fmt: skip
+        wait_for = [*wait_for, event]
     event = built.kernel("gates")(
         queue, _size(images * channels), (GROUP,), hidden, sent[2], sent[3], gates, reduced, channels,
         images * channels,
-        wait_for=[event],
+        wait_for=wait_for,
     )  # fmt: skip
     meta = [x.ndim]
     for axis in reversed(memory_order(x.shape, x.strides)):

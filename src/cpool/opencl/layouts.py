@@ -109,14 +109,14 @@ def _sum_of(plan: Plan, kind: str, device: Any) -> tuple[str, int]:
     """The name of the kind of sum, and the bytes it takes."""
     doubles = devices.traits(device).fp64
     if plan.reducer == "max":
-        return "LARGEST", 16
+        return "LARGEST", 32
     check_doubles(plan.item, device, "x")
     check_doubles(plan.out_item, device, "the result")
     if kind in _SINGLE and doubles:
         return "SUM_DOUBLE", 8
     if kind in (*_SINGLE, "F64"):
         return "SUM_PAIR", (8 if doubles else 4) * (4 if plan.division is None else 6)
-    largest = math.prod(int(a.windows.sizes.max()) for a in plan.pooled)
+    largest = math.prod(int(a.windows.sizes.max(initial=0)) for a in plan.pooled)
     if kind.endswith("64") or (kind.endswith("32") and largest >= 2**30):
         return "SUM_WIDE", 16
     return "SUM_LONG", 8
@@ -133,13 +133,16 @@ def _make(plan: Plan, context: Any, device: Any) -> Layout:
     can = devices.traits(device)
     options = [f"-DX_{kind}", f"-DO_{code(plan.out_item)}", f"-D{sums}", f"-DPOOLED={len(pooled)}"]
     beside = kept[0] if front else None
+    long = math.prod(int(a.windows.sizes.max(initial=0)) for a in pooled) >= FEW
+    if long:
+        options.append("-DLONG")
     if can.cpu and plan.division is None and sums in VECTORS:
-        if beside is not None:
+        if beside is not None and not (long and plan.reducer == "max"):
             options.append(f"-DSIDE={WIDTH}")
             eighth = Kept(-(-beside.length // WIDTH), WIDTH * beside.x_stride, WIDTH * beside.out_stride)
             kept = [eighth, *kept[1:]]
             outputs = outputs // beside.length * eighth.length
-            total *= 8 if plan.reducer == "avg" else 10
+            total *= 8
         elif plan.reducer == "avg":
             options.append(f"-DALONG={WIDTH}")
     if plan.reducer == "max" and plan.indexed:

@@ -19,6 +19,7 @@ PROGRAMS = 64  # kept at most; a program holds its context
 
 _SOURCES = Path(__file__).parent / "kernels"
 _lock = threading.Lock()
+_quiet = threading.Lock()
 _programs: OrderedDict[Any, Program] = OrderedDict()
 _texts: dict[tuple[str, ...], str] = {}
 
@@ -43,7 +44,8 @@ class Program:
         if text is None:
             text = _texts[files] = "\n".join((_SOURCES / name).read_text(encoding="utf-8") for name in files)
         try:
-            with warnings.catch_warnings():  # what a compiler has to say where all went well
+            # What a compiler has to say where all went well; one at a time, since the filters are everybody's.
+            with _quiet, warnings.catch_warnings():
                 warnings.simplefilter("ignore", cl.CompilerWarning)
                 self._built = cl.Program(context, text).build(["-cl-std=CL1.2", *options], [device])
         except cl.RuntimeError as error:

@@ -37,9 +37,10 @@ def run(plan: Plan, x: Array, out: Array, indices: Array | None, queues: tuple[A
             pending.append(_Piece(queues[number % 2], *piece))
         while pending:
             pending.pop(0).collect()
-    finally:
-        for late in pending:  # after an error: what is on its way uses the host's memory
-            late.queue.finish()
+    except BaseException:
+        for queue in queues:  # what is on its way uses the host's memory
+            queue.finish()
+        raise
 
 
 def _pieces(
@@ -166,8 +167,10 @@ def scattered(grad: Array, indices: Array, out: Array, axes: tuple[int, ...], qu
             if wrong is not None:
                 return wrong
         return None
+    if size > most:
+        raise MemoryError(f"one plane takes {size} bytes, and the device takes {most} at a time; use backend='cpu'")
     queue = queues[0]
-    there, places = (cla.to_device(queue, np.ascontiguousarray(a, a.dtype.newbyteorder("="))) for a in (grad, indices))
+    there, places = (cla.to_device(queue, np.asarray(a, a.dtype.newbyteorder("="), order="C")) for a in (grad, indices))
     result = cla.empty(queue, out.shape, out.dtype)
     wrong = scatter.run(there, places, result, axes)
     if wrong is None and out.size:

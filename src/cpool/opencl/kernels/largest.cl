@@ -144,23 +144,23 @@ static inline void join(total *t, total more)
 /* A key, and the row and the column of the window where it is; behind all others: nothing yet. */
 typedef struct {
     key best;
-    uint row, column;
+    extent row, column;
 } total;
 
 static inline total nothing(void)
 {
     total t;
     t.best = 0;
-    t.row = t.column = UINT_MAX;
+    t.row = t.column = NOWHERE;
     return t;
 }
 #define NOTHING nothing()
 
 /* To be called in the order of rows and columns. */
-static inline void consider(total *t, raw x, uint row, uint column)
+static inline void consider(total *t, raw x, extent row, extent column)
 {
     const key k = key_of(x);
-    if (k > t->best || t->row == UINT_MAX) {
+    if (k > t->best || t->row == NOWHERE) {
         t->best = k;
         t->row = row;
         t->column = column;
@@ -170,7 +170,7 @@ static inline void consider(total *t, raw x, uint row, uint column)
 static inline void join(total *t, total more)
 {
     const int earlier = more.row < t->row || (more.row == t->row && more.column < t->column);
-    if (t->row == UINT_MAX || (more.row != UINT_MAX && (more.best > t->best || (more.best == t->best && earlier))))
+    if (t->row == NOWHERE || (more.row != NOWHERE && (more.best > t->best || (more.best == t->best && earlier))))
         *t = more;
 }
 

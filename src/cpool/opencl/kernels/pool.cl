@@ -26,7 +26,7 @@ typedef struct {
     long out;
     long index; /* of the first tap in its plane */
     long divisor;
-    uint size[POOLED];
+    extent size[POOLED];
 #ifdef SIDE
     long left; /* results from here to the end of the axis of neighbours */
 #endif
@@ -66,7 +66,7 @@ static inline window window_of(source x, table meta, number rest)
         w.out += i * axis[OUT_STRIDE];
         w.index += start * axis[INDEX_START];
         w.divisor *= meta[axis[COUNTED] + i];
-        w.size[p] = (uint)meta[axis[SIZES] + i];
+        w.size[p] = (extent)meta[axis[SIZES] + i];
     }
     for (int a = front; a < kept; a++)
         rest = kept_axis(&w, meta + HEAD + a * KEPT, rest);
@@ -75,9 +75,9 @@ static inline window window_of(source x, table meta, number rest)
     return w;
 }
 
-static inline uint rows_of(const window *w)
+static inline extent rows_of(const window *w)
 {
-    uint rows = 1;
+    extent rows = 1;
 #pragma unroll
     for (int p = 0; p < POOLED - 1; p++)
         rows *= w->size[p];
@@ -85,12 +85,12 @@ static inline uint rows_of(const window *w)
 }
 
 /* Bytes from the first tap of the window to the first of row r, or (`field`) elements of its plane. */
-static inline long row_at(const window *w, table pooled, uint r, int field)
+static inline long row_at(const window *w, table pooled, extent r, int field)
 {
     long at = 0;
 #pragma unroll
     for (int p = POOLED - 2; p > 0; p--) {
-        const uint next = r / w->size[p];
+        const extent next = r / w->size[p];
         at += (long)(r - next * w->size[p]) * pooled[p * AXIS + field];
         r = next;
     }
@@ -102,7 +102,7 @@ static inline long row_at(const window *w, table pooled, uint r, int field)
 
 /* The rows and columns of a window that one item takes. */
 typedef struct {
-    uint row, rows, row_step, column, columns, column_step;
+    extent row, rows, row_step, column, columns, column_step;
 } share;
 
 #if defined SIDE && defined LARGEST
@@ -132,18 +132,18 @@ static inline total gather(const window *w, table pooled, share s, table by)
 #endif
     const long step = pooled[(POOLED - 1) * AXIS + TAP_STRIDE], jump = step * (long)s.column_step;
     const long index_tap = pooled[(POOLED - 1) * AXIS + INDEX_TAP];
-    for (uint r = s.row; r < s.rows; r += s.row_step) {
+    for (extent r = s.row; r < s.rows; r += s.row_step) {
         source p = w->x + row_at(w, pooled, r, TAP_STRIDE) + (long)s.column * step;
         const long index = w->index + row_at(w, pooled, r, INDEX_TAP);
-        uint c = s.column;
+        extent c = s.column;
 #ifdef ALONG
         if (jump == (long)sizeof(raw))
             for (; c + ALONG <= s.columns; c += ALONG, p += ALONG * sizeof(raw))
                 many += values_at(p, ALONG);
 #endif
         while (c < s.columns) {
-            const uint left = (s.columns - c + s.column_step - 1) / s.column_step, n = min(left, (uint)RUN);
-            uint i = 0;
+            const extent left = (s.columns - c + s.column_step - 1) / s.column_step, n = min(left, (extent)RUN);
+            extent i = 0;
             for (; i + 4 <= n; i += 4, p += 4 * jump, c += 4 * s.column_step) {
                 ADD(p, c);
                 ADD(p + jump, c + s.column_step);
@@ -165,8 +165,8 @@ static inline total gather(const window *w, table pooled, share s, table by)
 }
 
 #ifdef LARGEST
-static inline void put_one(target out, __global long *where, const window *w, table pooled, long x, long to, uint row,
-                           uint column)
+static inline void put_one(target out, __global long *where, const window *w, table pooled, long x, long to, extent row,
+                           extent column)
 {
     table inner = pooled + (POOLED - 1) * AXIS;
     *(__global raw *)(out + to) =
@@ -250,9 +250,9 @@ __kernel void part(source x, ulong x_offset, table meta, table by, ulong first, 
     const uint number_of = (uint)get_group_id(1), parts = row_parts * column_parts;
     if (mine) {
         w = window_of(x + x_offset, meta, item);
-        const uint rows = rows_of(&w), across = w.size[POOLED - 1];
-        const uint some = (rows + row_parts - 1) / row_parts, wide_part = (across + column_parts - 1) / column_parts;
-        const uint row = number_of / column_parts * some, column = number_of % column_parts * wide_part;
+        const extent rows = rows_of(&w), across = w.size[POOLED - 1];
+        const extent some = (rows + row_parts - 1) / row_parts, wide_part = (across + column_parts - 1) / column_parts;
+        const extent row = number_of / column_parts * some, column = number_of % column_parts * wide_part;
         const share s = {row + lane / columns,    min(rows, row + some),           lanes / columns,
                          column + lane % columns, min(across, column + wide_part), columns};
         sum = gather(&w, pooled, s, by);

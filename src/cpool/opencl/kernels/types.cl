@@ -9,6 +9,14 @@
 #pragma OPENCL EXTENSION cl_khr_fp64 : enable
 #endif
 
+#ifdef LONG /* windows of 2^31 elements and more */
+typedef ulong extent;
+#define NOWHERE ULONG_MAX
+#else
+typedef uint extent;
+#define NOWHERE UINT_MAX
+#endif
+
 typedef const __global uchar *source;
 typedef __global uchar *target;
 typedef const __global long *table;
