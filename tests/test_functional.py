@@ -896,6 +896,28 @@ def test_the_examples_in_the_documentation_strings():
     )
 
 
+def test_aligned_arrays():
+    for shape, dtype in (
+        ((7, 5, 3), "float32"),
+        (1, "uint8"),
+        ((), "float64"),
+        ((0, 4), "int16"),
+        ([1000, 1001], "f2"),
+    ):
+        made = cpool.empty_aligned(shape, dtype)
+        assert made.dtype == dtype
+        assert made.shape == (tuple(shape) if isinstance(shape, (tuple, list)) else (shape,))
+        assert made.ctypes.data % 4096 == 0 or not made.size
+        assert made.flags.c_contiguous
+        assert made.flags.writeable
+        made[...] = 1
+    for bad, error in ((-1, ValueError), ((3, -2), ValueError), (2.5, TypeError), ((2**40, 2**40), ValueError)):
+        with pytest.raises(error, match=r"^shape: got"):
+            cpool.empty_aligned(bad)
+    with pytest.raises(TypeError, match=r"^dtype: got"):
+        cpool.empty_aligned(3, object)
+
+
 def test_bfloat16_is_known_without_being_imported():
     if BFLOAT16 is None:
         pytest.skip("ml_dtypes is not installed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from .arrays import empty_aligned
 from .config import show_config
 from .cpu import get_num_threads, set_num_threads, threads
 from .dispatch import devices, use_backend
@@ -96,6 +97,7 @@ __all__ = [
     "avg_pool3d_backward",
     "avg_pool_backward",
     "devices",
+    "empty_aligned",
     "explain",
     "get_num_threads",
     "global_avg_pool",

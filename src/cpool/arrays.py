@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import bad_kind, bad_value
-from .plan import packed
+from .plan import check_size, packed, product
+from .windows import as_int
 
 Array = NDArray[Any]
 Wrap = Callable[[Array], Any]
@@ -86,6 +87,30 @@ def admit_out(out: Any) -> Array:
     if not isinstance(out, np.ndarray) and not hasattr(out, "__dlpack__") and not is_device_array(out):
         bad_kind("out", type(out), "an array is needed")
     return admit("out", out)[0]
+
+
+PAGE, LINE = 4096, 64  # bytes, as drivers want them
+
+
+def empty_aligned(shape: int | Sequence[int], dtype: Any = np.float32) -> Array:
+    """A new array that begins on a page and whose memory ends on a cache line: devices that share it need no copy.
+
+    >>> import cpool
+    >>> cpool.empty_aligned((3, 5)).ctypes.data % 4096
+    0
+    """
+    kind = np.dtype(dtype)
+    if kind.hasobject:
+        bad_kind("dtype", kind, "a type of numbers is needed")
+    lengths = (shape,) if not isinstance(shape, (tuple, list)) else shape
+    sizes = tuple(as_int("shape", n, "an int or several are needed") for n in lengths)
+    if any(n < 0 for n in sizes):
+        bad_value("shape", shape, "no length is negative")
+    check_size("shape", shape, list(sizes), kind.itemsize)
+    size = -(-product(sizes) * kind.itemsize // LINE) * LINE
+    memory = np.empty(size + PAGE, np.uint8)
+    first = -memory.ctypes.data % PAGE
+    return np.ndarray(sizes, kind, memory[first : first + size].data)
 
 
 def is_bfloat16(dtype: np.dtype[Any]) -> bool:
