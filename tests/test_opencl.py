@@ -404,6 +404,7 @@ def test_numbers_that_need_64_bits(queue, monkeypatch):
             check_max("adaptive_max_pool3d", place(sample("int16", (2, 3, 5, 10, 9)), layout), (3, 7, 5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "uint8", "int64"])
 def test_few_results_of_large_windows(queue, dtype):
     """Work-groups share a window, and a second pass joins what they found."""
@@ -495,6 +496,7 @@ def test_no_memory_left(queue, cl, cla, name, monkeypatch):
     assert_same_bits(cpool.adaptive_max_pool2d(d, 3).get(), cpool.adaptive_max_pool2d(x, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 1, 2**16, 2**16 + 1), (1, 2**32 + 1, 1, 1), (1, 1, 1, 2**32)])
 def test_windows_of_more_than_32_bits(queue, cl, cla, shape):
     """Of one element that is there once: its strides are zero."""

@@ -170,6 +170,20 @@ def run(
     return cpu.run(plan, x, out, indices)
 
 
+def again(name: str, args: tuple[Any, ...], x: Any, out: Any) -> Any:
+    """The result of a call of a device array that was seen before; else None."""
+    from . import opencl
+
+    return opencl.again(name, args, x, out)
+
+
+def remember(name: str, args: tuple[Any, ...], x: Any, out: Any, plan: Plan) -> None:
+    """Keep a call for `again`."""
+    from . import opencl
+
+    opencl.remember(name, args, x, out, plan)
+
+
 def scatter(
     grad: NDArray[Any], indices: NDArray[Any], out: NDArray[Any], axes: tuple[int, ...], choice: Choice
 ) -> int | None:

@@ -262,8 +262,10 @@ def _frozen(value: Any) -> Any:
 
 def _run(op: Operation, args: tuple[Any, ...], x: Any, dtype: Any, out: Any, backend: Any) -> Any:
     """One call, whole: seen before, or planned now."""
-    if backend is None and dispatch.is_default():
-        result = _kernels.again(op.name, (*args, dtype), x, out)
+    there = arrays.is_device_array(x)
+    if backend is None and (there or dispatch.is_default()):
+        short = dispatch.again if there else _kernels.again
+        result = short(op.name, (*args, dtype), x, out)
         if result is not None:
             return result
     only = type(out) is PlanOnly
@@ -279,6 +281,8 @@ def _run(op: Operation, args: tuple[Any, ...], x: Any, dtype: Any, out: Any, bac
     plan = _plan_of(op, frozen, dtype, array, target)
     if only:
         return plan, array, choice
+    if there:
+        dispatch.remember(op.name, (*args, dtype), array, target, plan)
     if target is None:
         result = dispatch.run(plan, array, None, choice)
         if wrap is None:

@@ -12,6 +12,7 @@ from cpool.plan import Plan, lay_out, memory_order, packed, plans
 
 try:
     import pyopencl
+    from pyopencl.array import Array
 except ImportError as error:
     raise BackendUnavailable(
         f"the backend 'opencl' isn't there: PyOpenCL can't be imported ({error}). Install it: "
@@ -24,6 +25,7 @@ from .arrays import admit, check_queue, is_same, new, share_memory, view
 
 __all__ = [
     "admit",
+    "again",
     "as_indices",
     "clear_cache",
     "copy",
@@ -31,6 +33,7 @@ __all__ = [
     "is_same",
     "new",
     "queues",
+    "remember",
     "run",
     "run_scatter",
     "share_memory",
@@ -89,6 +92,48 @@ def _run_there(plan: Plan, x: Any, out: Any, indices: Any) -> Any:
     event = pool.run(queue, plan, arrays.memory(x), arrays.memory(out), place, wait_for)
     arrays.after(queue, event, results, [x])
     return out
+
+
+SEEN = 512  # calls that are known at most
+
+_seen: dict[Any, tuple[Any, Plan]] = {}
+
+
+def _key(name: str, args: tuple[Any, ...], x: Any, out: Any) -> Any:
+    where = None if out is None else (out.shape, out.strides, out.dtype)
+    return name, args, x.shape, x.strides, x.dtype, where
+
+
+def _kinds(value: Any) -> Any:
+    """The types of the arguments: True and 1 are equal keys, but not equal arguments."""
+    return tuple(map(_kinds, value)) if type(value) is tuple else type(value)
+
+
+def again(name: str, args: tuple[Any, ...], x: Any, out: Any) -> Any:
+    """The short way in: the result of a call that was seen before, for arrays that lie as they did then; else None."""
+    if type(x) is not Array or x.queue is None or not (out is None or (type(out) is Array and out.queue is not None)):
+        return None
+    try:
+        found = _seen.get(_key(name, args, x, out))
+    except TypeError:  # a list among the arguments
+        return None
+    if found is None or found[0] != _kinds(args):
+        return None
+    plan = found[1]
+    if x.offset % plan.item.itemsize or (out is not None and share_memory(x, out)):
+        return None
+    with _Told(x.queue, name):
+        return _run_there(plan, x, out, None)
+
+
+def remember(name: str, args: tuple[Any, ...], x: Any, out: Any, plan: Plan) -> None:
+    """Keep a call for `again`."""
+    try:
+        if len(_seen) >= SEEN:
+            _seen.clear()
+        _seen[_key(name, args, x, out)] = _kinds(args), plan
+    except TypeError:  # a list among the arguments: not kept
+        return
 
 
 def run_scatter(grad: Any, indices: Any, out: Any, axes: tuple[int, ...], queues: tuple[Any, Any]) -> int | None:
@@ -176,5 +221,6 @@ def explained(plan: Plan, queues: tuple[Any, Any]) -> tuple[str, str, int]:
 
 def clear_cache() -> None:
     """Let go of all programs and tables, and of the contexts they hold."""
+    _seen.clear()
     programs.clear()
     layouts.clear()
