@@ -295,6 +295,14 @@ def test_device_arrays_that_do_not_fit(queue, cl, cla, name):
     foreign = cla.empty(cl.CommandQueue(context), (2, 3, 7, 5), np.float32)
     with pytest.raises(ValueError, match=r"^out: got 'an array of another context'"):
         cpool.adaptive_avg_pool2d(d, (7, 5), out=foreign)
+    room = cl.Buffer(queue.context, cl.mem_flags.READ_WRITE, 2 * device.nbytes)
+    for _ in range(2):  # what was seen before is looked at, too
+        cpool.adaptive_avg_pool2d(d, (7, 5), out=device)
+        between = cla.Array(queue, device.shape, np.float32, data=room, offset=2)
+        with pytest.raises(
+            ValueError, match=r"^out: got 'offset 2 and strides .*; whole elements of 4 bytes are needed"
+        ):
+            cpool.adaptive_avg_pool2d(d, (7, 5), out=between)
     swapped = cla.to_device(queue, x.astype(">f4"))
     with pytest.raises(TypeError, match=r"^x: got dtype >f4; device arrays are of the device's own byte order"):
         cpool.adaptive_avg_pool2d(swapped, 7)

@@ -120,7 +120,9 @@ def again(name: str, args: tuple[Any, ...], x: Any, out: Any) -> Any:
     if found is None or found[0] != _kinds(args):
         return None
     plan = found[1]
-    if x.offset % plan.item.itemsize or (out is not None and share_memory(x, out)):
+    if x.offset % plan.item.itemsize:
+        return None
+    if out is not None and (out.offset % plan.out_item.itemsize or share_memory(x, out)):
         return None
     with _Told(x.queue, name):
         return _run_there(plan, x, out, None)
