@@ -213,12 +213,12 @@ def test_a_thousand_contexts(queue, cl, cla):
     for _ in range(1000 - 2 * layouts.LAYOUTS):
         use()
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert len(programs._programs) <= programs.PROGRAMS
-    assert len(layouts._layouts) <= layouts.LAYOUTS
+    assert len(programs.known) <= programs.PROGRAMS
+    assert len(layouts.known) <= layouts.LAYOUTS
     assert grown < 200 * 1024, f"{grown} KiB more"
     cpool.opencl.clear_cache()
-    assert not programs._programs
-    assert not layouts._layouts
+    assert not programs.known
+    assert not layouts.known
 
 
 def test_layers_and_prepared_calls(queue, cla):

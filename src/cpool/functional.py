@@ -17,6 +17,7 @@ from .plan import (
     Plan,
     check_divisor,
     check_size,
+    kinds,
     lay_out,
     memory_order,
     packed_strides,
@@ -368,12 +369,7 @@ def _plan_of(
         made = _make_plan(op, args, x, dtype, out, indexed)
         return made, made.weight
 
-    return plans.get((op.name, indexed, args, _kinds(args), dtype, x.shape, x.strides, x.dtype, where), make)
-
-
-def _kinds(value: Any) -> Any:
-    """The types of the values: True and 1 are equal keys, but not equal arguments."""
-    return tuple(map(_kinds, value)) if type(value) is tuple else type(value)
+    return plans.get((op.name, indexed, args, kinds(args), dtype, x.shape, x.strides, x.dtype, where), make)
 
 
 # ---- adaptive --------------------------------------------------------------------------------------

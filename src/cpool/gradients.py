@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from . import _kernels, arrays, cpu, dispatch, functional
 from .errors import bad_kind, bad_value
 from .functional import Ints, Operation, Padding
-from .plan import Cache, Division, Plan, check_size, memory_order, packed_strides, plans, product
+from .plan import Cache, Division, Plan, check_size, kinds, memory_order, packed_strides, plans, product
 from .windows import Windows, as_flag, as_int, transposed, windows
 
 Array = NDArray[Any]
@@ -147,7 +147,7 @@ def _recipe(op: Operation, args: tuple[Any, ...], shape: Shape, grad: Shape) -> 
         back = tuple(None if t is None else transposed(t) for t in tables)
         return (axes, divisors, back), divisors.nbytes + sum(3 * t.starts.nbytes for t in back if t is not None) + 2048
 
-    return _recipes.get((op.back, args, functional._kinds(args), shape, grad), make)
+    return _recipes.get((op.back, args, kinds(args), shape, grad), make)
 
 
 _recipes: Cache[tuple[Shape, Array, Tables]] = Cache(entries=256, weight=2**24)
@@ -195,14 +195,12 @@ def _plan(
             return plan, plan.weight
         wide = np.empty([grad.shape[a] for a in order]).transpose(np.argsort(order))
         plan = _plan_to(op, axes, back, 1, wide, into, wide=True)
-        by = np.broadcast_to(
-            _on_axes(divisors, axes, grad.ndim), [n if a in axes else 1 for a, n in enumerate(grad.shape)]
-        )
+        by = _each(divisors, axes, grad.shape)
         division = Division(by.transpose(order).astype(np.float64).reshape(-1), planes, inner)
         plan = replace(plan, x_dtype=grad.dtype, x_strides=grad.strides, division=division)
         return plan, plan.weight
 
-    how = (op.back, args, functional._kinds(args), grad.shape, grad.strides, grad.dtype)
+    how = (op.back, args, kinds(args), grad.shape, grad.strides, grad.dtype)
     return plans.get((*how, into.shape, into.strides), make)
 
 
@@ -218,13 +216,10 @@ def _plan_elsewhere(
             op.back, "avg", grad, into.shape, into.dtype, into.strides, axes, back, divisor, indexed=not one
         )
         if not one:
-            by = np.broadcast_to(
-                _on_axes(divisors, axes, grad.ndim), [n if a in axes else 1 for a, n in enumerate(grad.shape)]
-            )
-            plan = replace(plan, division=Division(by.reshape(-1), 1, 1))
+            plan = replace(plan, division=Division(_each(divisors, axes, grad.shape).reshape(-1), 1, 1))
         return plan, plan.weight
 
-    how = ("elsewhere", op.back, args, functional._kinds(args), grad.shape, grad.strides, grad.dtype)
+    how = ("elsewhere", op.back, args, kinds(args), grad.shape, grad.strides, grad.dtype)
     return plans.get((*how, into.shape, into.strides), make)
 
 
@@ -233,6 +228,11 @@ def _on_axes(divisors: Array, axes: Shape, ndim: int) -> Array:
     ordered = divisors.transpose([int(k) for k in np.argsort(axes)])
     lengths = iter(ordered.shape)
     return ordered.reshape([next(lengths) if a in axes else 1 for a in range(ndim)])
+
+
+def _each(divisors: Array, axes: Shape, shape: Shape) -> Array:
+    """The divisor of each element of a plane of the gradient."""
+    return np.broadcast_to(_on_axes(divisors, axes, len(shape)), [n if a in axes else 1 for a, n in enumerate(shape)])
 
 
 def _plan_to(
@@ -308,8 +308,8 @@ def _max(
     places = _admit_indices(indices, array)
     target = None if out is None else _check_out(out, array, shape, dtype)
     length = product([shape[a] for a in axes])
+    order = memory_order(array.shape, array.strides)
     if choice.name != "cpu":
-        order = memory_order(array.shape, array.strides)
         into = arrays.new(array, shape, order, dtype, passing=target is not None)
         wrong = dispatch.scatter(array, places, into, axes, choice)
         if wrong is not None:
@@ -318,7 +318,6 @@ def _max(
             arrays.assign(target, into)
             return out
         return into if wrap is None else wrap(into)
-    order = memory_order(array.shape, array.strides)
     pooled = tuple(sorted(axes))
     first = order.index(pooled[0]) if pooled else len(order)
     together = order[first : first + len(pooled)] == pooled

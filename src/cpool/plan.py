@@ -317,6 +317,11 @@ def check_divisor(argument: str, tables: tuple[Windows, ...]) -> None:
         bad_value(argument, f"a window that counts {most} elements", "at most 2**53 - 1 can be averaged")
 
 
+def kinds(value: Any) -> Any:
+    """The types of arguments, for a key: True and 1 are equal, but not equal arguments."""
+    return tuple(map(kinds, value)) if type(value) is tuple else type(value)
+
+
 Value = TypeVar("Value")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from cpool.arrays import is_device_array, item_of
 from cpool.errors import BackendUnavailable
-from cpool.plan import Plan, lay_out, memory_order, packed, plans
+from cpool.plan import Plan, kinds, lay_out, memory_order, packed, plans
 
 try:
     import pyopencl
@@ -104,11 +104,6 @@ def _key(name: str, args: tuple[Any, ...], x: Any, out: Any) -> Any:
     return name, args, x.shape, x.strides, x.dtype, where
 
 
-def _kinds(value: Any) -> Any:
-    """The types of the arguments: True and 1 are equal keys, but not equal arguments."""
-    return tuple(map(_kinds, value)) if type(value) is tuple else type(value)
-
-
 def again(name: str, args: tuple[Any, ...], x: Any, out: Any) -> Any:
     """The short way in: the result of a call that was seen before, for arrays that lie as they did then; else None."""
     if type(x) is not Array or x.queue is None or not (out is None or (type(out) is Array and out.queue is not None)):
@@ -117,7 +112,7 @@ def again(name: str, args: tuple[Any, ...], x: Any, out: Any) -> Any:
         found = _seen.get(_key(name, args, x, out))
     except TypeError:  # a list among the arguments
         return None
-    if found is None or found[0] != _kinds(args):
+    if found is None or found[0] != kinds(args):
         return None
     plan = found[1]
     if x.offset % plan.item.itemsize:
@@ -133,7 +128,7 @@ def remember(name: str, args: tuple[Any, ...], x: Any, out: Any, plan: Plan) -> 
     try:
         if len(_seen) >= SEEN:
             _seen.clear()
-        _seen[_key(name, args, x, out)] = _kinds(args), plan
+        _seen[_key(name, args, x, out)] = kinds(args), plan
     except TypeError:  # a list among the arguments: not kept
         return
 
@@ -224,5 +219,5 @@ def explained(plan: Plan, queues: tuple[Any, Any]) -> tuple[str, str, int]:
 def clear_cache() -> None:
     """Let go of all programs and tables, and of the contexts they hold."""
     _seen.clear()
-    programs.clear()
-    layouts.clear()
+    programs.known.clear()
+    layouts.known.clear()

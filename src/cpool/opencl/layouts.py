@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +10,7 @@ import numpy as np
 import pyopencl as cl
 
 from cpool.errors import BackendUnavailable
-from cpool.plan import Kept, Plan, Pooled
+from cpool.plan import Cache, Kept, Plan, Pooled
 from cpool.windows import windows
 
 from . import devices
@@ -33,9 +31,6 @@ _CODES = {
 WIDTH = 8  # neighbours that a processor takes at a time
 VECTORS = ("SUM_DOUBLE", "SUM_LONG", "LARGEST")  # sums that come as vectors, too
 _SINGLE = ("F16", "BF16", "F32")
-
-_lock = threading.Lock()
-_layouts: OrderedDict[Any, Layout] = OrderedDict()
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,27 +63,14 @@ class Layout:
     total: int  # bytes of a sum
 
 
+known: Cache[Layout] = Cache(entries=LAYOUTS, weight=LAYOUTS)
+
+
 def of(plan: Plan, queue: Any) -> Layout:
     """The plan's layout for the queue's context and device."""
     context, device = queue.context, queue.device
     key = (id(plan), context.int_ptr, device.int_ptr, devices.traits(device))
-    with _lock:
-        found = _layouts.get(key)
-        if found is not None:
-            _layouts.move_to_end(key)
-            return found
-    made = _make(plan, context, device)
-    with _lock:
-        found = _layouts.setdefault(key, made)
-        while len(_layouts) > LAYOUTS:
-            _layouts.popitem(last=False)
-    return found
-
-
-def clear() -> None:
-    """Forget all layouts."""
-    with _lock:
-        _layouts.clear()
+    return known.get(key, lambda: (_make(plan, context, device), 1))
 
 
 def code(dtype: np.dtype[Any]) -> str:
@@ -125,14 +107,15 @@ def _sum_of(plan: Plan, kind: str, device: Any) -> tuple[str, int]:
 def _make(plan: Plan, context: Any, device: Any) -> Layout:
     size = plan.item.itemsize
     pooled = plan.pooled or (Pooled(windows(1, 1), size, size),)
-    kept = _ordered(plan)
-    front = 1 if kept and kept[0] is _beside(plan) else 0
+    beside = _beside(plan)
+    kept = [k for k in reversed(plan.kept) if k is not beside]  # the innermost first
+    if beside is not None:
+        kept.insert(0, beside)
     kind = code(plan.item)
     sums, total = _sum_of(plan, kind, device)
     outputs = math.prod(k.length for k in kept) * math.prod(a.windows.count for a in pooled)
     can = devices.traits(device)
     options = [f"-DX_{kind}", f"-DO_{code(plan.out_item)}", f"-D{sums}", f"-DPOOLED={len(pooled)}"]
-    beside = kept[0] if front else None
     long = math.prod(int(a.windows.sizes.max(initial=0)) for a in pooled) >= FEW
     if long:
         options.append("-DLONG")
@@ -151,13 +134,14 @@ def _make(plan: Plan, context: Any, device: Any) -> Layout:
         options.append("-DDIVIDED")
     if outputs >= FEW:
         options.append("-DMANY")
-    meta = _upload(context, _meta(plan, kept, pooled, beside))
-    by = None if plan.division is None else _upload(context, plan.division.by.astype(np.int64))
-    share = _share(plan, pooled, bool(front), outputs, total, can)
+    meta = upload(context, _meta(plan, kept, pooled, beside))
+    by = None if plan.division is None else upload(context, plan.division.by.astype(np.int64))
+    share = _share(plan, pooled, beside is not None, outputs, total, can)
     return Layout(plan, tuple(options), meta, by, outputs, share, total)
 
 
-def _upload(context: Any, array: np.ndarray[Any, Any]) -> Any:
+def upload(context: Any, array: np.ndarray[Any, Any]) -> Any:
+    """A buffer that holds these elements."""
     flags = cl.mem_flags.READ_ONLY | cl.mem_flags.COPY_HOST_PTR
     return cl.Buffer(context, flags, hostbuf=np.ascontiguousarray(array))
 
@@ -166,13 +150,6 @@ def _beside(plan: Plan) -> Kept | None:
     """The kept axis whose elements are neighbours, if there are some."""
     size = plan.item.itemsize
     return next((k for k in plan.kept if k.x_stride == size and k.length >= FRONT), None)
-
-
-def _ordered(plan: Plan) -> list[Kept]:
-    """The kept axes, the one of neighbours first, then the innermost."""
-    first = _beside(plan)
-    rest = [k for k in reversed(plan.kept) if k is not first]
-    return rest if first is None else [first, *rest]
 
 
 def _magic(length: int) -> tuple[int, int]:

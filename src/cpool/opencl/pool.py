@@ -34,19 +34,19 @@ def run(queue: Any, plan: Plan, x: Memory, out: Memory, where: Memory | None, wa
     if share.parts == 1:
         return built.kernel("pool")(
             queue, (-(-total // results) * items,), (items,), x.buffer, x.offset, out.buffer, out.offset,
-            layout.meta, layout.by, 0, total, share.lanes, share.columns, share.beside, scratch, index, index_offset,
+            layout.meta, layout.by, total, share.lanes, share.columns, share.beside, scratch, index, index_offset,
             wait_for=wait_for,
         )  # fmt: skip
     found = cl.Buffer(queue.context, cl.mem_flags.READ_WRITE, total * share.parts * layout.total)
     event = built.kernel("part")(
         queue, (-(-total // results) * items, share.parts), (items, 1), x.buffer, x.offset,
-        layout.meta, layout.by, 0, total, share.lanes, share.columns, share.beside, share.row_parts,
+        layout.meta, layout.by, total, share.lanes, share.columns, share.beside, share.row_parts,
         share.column_parts, scratch, found,
         wait_for=wait_for,
     )  # fmt: skip
     group = min(64, share.lanes * share.results)
     return built.kernel("whole")(
-        queue, (-(-total // group) * group,), (group,), x.buffer, x.offset, out.buffer, out.offset,
-        layout.meta, 0, total, share.parts, found, index, index_offset,
+        queue, *programs.whole_groups(total, group), x.buffer, x.offset, out.buffer, out.offset,
+        layout.meta, total, share.parts, found, index, index_offset,
         wait_for=[event],
     )  # fmt: skip

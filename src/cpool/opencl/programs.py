@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +11,21 @@ import numpy as np
 import pyopencl as cl
 
 from cpool.errors import BackendUnavailable
+from cpool.plan import Cache
 
 from . import devices
 
 PROGRAMS = 64  # kept at most; a program holds its context
 
 _SOURCES = Path(__file__).parent / "kernels"
-_lock = threading.Lock()
 _quiet = threading.Lock()
-_programs: OrderedDict[Any, Program] = OrderedDict()
 _texts: dict[tuple[str, ...], str] = {}
 
 _U32, _U64 = np.uint32, np.uint64
 _SCALARS: dict[str, tuple[Any, ...]] = {
-    "pool": (None, _U64, None, _U64, None, None, _U64, _U64, _U32, _U32, _U32, None, None, _U64),
-    "part": (None, _U64, None, None, _U64, _U64, _U32, _U32, _U32, _U32, _U32, None, None),
-    "whole": (None, _U64, None, _U64, None, _U64, _U64, _U32, None, None, _U64),
+    "pool": (None, _U64, None, _U64, None, None, _U64, _U32, _U32, _U32, None, None, _U64),
+    "part": (None, _U64, None, None, _U64, _U32, _U32, _U32, _U32, _U32, None, None),
+    "whole": (None, _U64, None, _U64, None, _U64, _U32, None, None, _U64),
     "look": (None, _U64, None, None, _U64, None, None),
     "squeeze": (None, None, None, None, _U64, _U64, _U64),
     "gates": (None, None, None, None, _U64, _U64, _U64),
@@ -66,26 +64,18 @@ class Program:
         return found
 
 
+known: Cache[Program] = Cache(entries=PROGRAMS, weight=PROGRAMS)
+
+
 def program(queue: Any, files: tuple[str, ...], options: tuple[str, ...]) -> Program:
     """The program for the queue's context and device."""
     context, device = queue.context, queue.device
     if devices.traits(device).fp64:
         options = (*options, "-DFP64")
     key = (context.int_ptr, device.int_ptr, files, options)
-    with _lock:
-        found = _programs.get(key)
-        if found is not None:
-            _programs.move_to_end(key)
-            return found
-    made = Program(context, device, files, options)  # outside of the lock: it takes long
-    with _lock:
-        found = _programs.setdefault(key, made)
-        while len(_programs) > PROGRAMS:
-            _programs.popitem(last=False)
-    return found
+    return known.get(key, lambda: (Program(context, device, files, options), 1))
 
 
-def clear() -> None:
-    """Forget all programs."""
-    with _lock:
-        _programs.clear()
+def whole_groups(items: int, group: int) -> tuple[tuple[int], tuple[int]]:
+    """The sizes of a launch of at least so many items: OpenCL 1.2 has whole work-groups only."""
+    return (-(-items // group) * group,), (group,)

@@ -10,6 +10,7 @@ import pyopencl as cl
 from cpool.plan import memory_order, product
 
 from . import arrays, devices, layouts, programs
+from .programs import whole_groups
 
 FILES = ("types.cl", "sums.cl", "scatter.cl")
 CHUNK = 64  # outputs whose indices have common bounds; as in scatter.cl
@@ -44,7 +45,7 @@ def run(grad: Any, indices: Any, out: Any, axes: Shape) -> int | None:
         options.append("-DPLANES_INSIDE")
     built = programs.program(queue, FILES, tuple(options))
     context, flags = queue.context, cl.mem_flags
-    where = cl.Buffer(context, flags.READ_ONLY | flags.COPY_HOST_PTR, hostbuf=meta)
+    where = layouts.upload(context, meta)
     units = many * chunks
     bounds = cl.Buffer(context, flags.READ_WRITE, max(units, 1) * 16)
     wait_for = arrays.before(queue, grad, indices, out)
@@ -54,7 +55,7 @@ def run(grad: Any, indices: Any, out: Any, axes: Shape) -> int | None:
         bad = cl.Buffer(context, flags.READ_WRITE | flags.COPY_HOST_PTR, hostbuf=found[:1])
         wrong = cl.Buffer(context, flags.READ_WRITE | flags.COPY_HOST_PTR, hostbuf=found[1:])
         event = built.kernel("look")(
-            queue, (-(-units // GROUP) * GROUP,), (GROUP,), indices.base_data, indices.offset, where, bounds, units,
+            queue, *whole_groups(units, GROUP), indices.base_data, indices.offset, where, bounds, units,
             bad, wrong,
             wait_for=wait_for,
         )  # fmt: skip
@@ -64,7 +65,7 @@ def run(grad: Any, indices: Any, out: Any, axes: Shape) -> int | None:
             return int(found[1])
     items = many * length
     done = built.kernel("scatter")(
-        queue, (-(-items // GROUP) * GROUP,), (GROUP,), grad.base_data, grad.offset, indices.base_data,
+        queue, *whole_groups(items, GROUP), grad.base_data, grad.offset, indices.base_data,
         indices.offset, out.base_data, out.offset, where, bounds, items,
         wait_for=wait_for if event is None else [event],
     )  # fmt: skip

@@ -1,7 +1,7 @@
 /* Pooling. A result is an item; so many lanes share its window, and so many results a work-group. Where results are
  * few, work-groups share them, too: `part` leaves what each found, `whole` joins it.
  *
- * `meta` says where everything lies (see plans.py): a head, the kept axes, the pooled ones, and the tables. */
+ * `meta` says where everything lies (see layouts.py): a head, the kept axes, the pooled ones, and the tables. */
 
 enum { HEAD = 6, KEPT = 5, LENGTH = 0, MAGIC, SHIFT, X_STRIDE, OUT_STRIDE };
 enum { AXIS = 11, TAP_STRIDE = 5, INDEX_START, INDEX_TAP, STARTS, SIZES, COUNTED };
@@ -219,14 +219,14 @@ static inline total tree(total sum, __local total *totals, uint lane, uint lanes
 #define PLACE                                                                                                          \
     const uint me = (uint)get_local_id(0), results = (uint)get_local_size(0) / lanes;                                  \
     const uint lane = beside ? me % lanes : me / results, own = beside ? me / lanes : me % results;                    \
-    const number item = (number)first + (number)get_group_id(0) * results + own;                                       \
-    const int mine = item < (number)end;                                                                             \
+    const number item = (number)get_group_id(0) * results + own;                                                       \
+    const int mine = item < (number)end;                                                                               \
     table pooled = meta + HEAD + meta[0] * KEPT;                                                                       \
     total sum = NOTHING;                                                                                               \
     window w
 
-__kernel void pool(source x, ulong x_offset, target out, ulong out_offset, table meta, table by, ulong first,
-                   ulong end, uint lanes, uint columns, uint beside, __local total *totals, __global long *where,
+__kernel void pool(source x, ulong x_offset, target out, ulong out_offset, table meta, table by, ulong end,
+                   uint lanes, uint columns, uint beside, __local total *totals, __global long *where,
                    ulong where_offset)
 {
     PLACE;
@@ -243,7 +243,7 @@ __kernel void pool(source x, ulong x_offset, target out, ulong out_offset, table
 }
 
 /* The same for a part of each window: of its rows, and of its columns. */
-__kernel void part(source x, ulong x_offset, table meta, table by, ulong first, ulong end, uint lanes, uint columns,
+__kernel void part(source x, ulong x_offset, table meta, table by, ulong end, uint lanes, uint columns,
                    uint beside, uint row_parts, uint column_parts, __local total *totals, __global total *found)
 {
     PLACE;
@@ -260,18 +260,18 @@ __kernel void part(source x, ulong x_offset, table meta, table by, ulong first, 
     if (lanes > 1)
         sum = tree(sum, totals, lane, lanes, beside ? 1 : results);
     if (mine && lane == 0)
-        found[(item - (number)first) * parts + number_of] = sum;
+        found[item * parts + number_of] = sum;
 }
 
-__kernel void whole(source x, ulong x_offset, target out, ulong out_offset, table meta, ulong first, ulong end,
+__kernel void whole(source x, ulong x_offset, target out, ulong out_offset, table meta, ulong end,
                     uint parts, const __global total *found, __global long *where, ulong where_offset)
 {
-    const number own = (number)get_global_id(0), item = (number)first + own;
+    const number item = (number)get_global_id(0);
     if (item >= (number)end)
         return;
     const window w = window_of(x + x_offset, meta, item);
-    total sum = found[own * parts];
+    total sum = found[item * parts];
     for (uint i = 1; i < parts; i++)
-        join(&sum, found[own * parts + i]);
+        join(&sum, found[item * parts + i]);
     put(out + out_offset, where + where_offset / 8, &w, meta, sum);
 }

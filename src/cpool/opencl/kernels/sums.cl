@@ -270,6 +270,14 @@ static inline void put_integer(target p, wide sum, long d)
 
 /* ---- the kinds of sums, by one set of names -------------------------------------------------------------- */
 
+#if defined SUM_DOUBLE
+static inline void finish(target p, double s, long d) { PUT_FLOAT(p, s / (double)d + 0.0); }
+#elif defined SUM_LONG && defined O_INTEGER
+static inline void finish(target p, long s, long d) { put_integer(p, wide_of(s), d); }
+#elif defined SUM_LONG
+static inline void finish(target p, long s, long d) { PUT_FLOAT(p, long_quotient(s, d)); }
+#endif
+
 #if defined SIDE || defined ALONG
 #if defined SUM_DOUBLE
 typedef double single;
@@ -318,13 +326,6 @@ typedef several total;
 #define NOTHING 0
 #define VALUES(sum) (sum)
 static inline void join(total *s, total more) { *s += more; }
-#ifdef SUM_DOUBLE
-static inline void finish(target p, single s, long d) { PUT_FLOAT(p, s / (double)d + 0.0); }
-#elif defined O_INTEGER
-static inline void finish(target p, single s, long d) { put_integer(p, wide_of(s), d); }
-#else
-static inline void finish(target p, single s, long d) { PUT_FLOAT(p, long_quotient(s, d)); }
-#endif
 
 #elif defined SUM_DOUBLE
 
@@ -336,7 +337,6 @@ static inline void add_quotient(total *s, double x, long d) { *s += x / (double)
 #endif
 static inline void tidy(total *s) {}
 static inline void join(total *s, total more) { *s += more; }
-static inline void finish(target p, total s, long d) { PUT_FLOAT(p, s / (double)d + 0.0); }
 
 #elif defined SUM_PAIR
 
@@ -357,11 +357,6 @@ typedef long total;
 static inline void add(total *s, long x) { *s += x; }
 static inline void tidy(total *s) {}
 static inline void join(total *s, total more) { *s += more; }
-#ifdef O_INTEGER
-static inline void finish(target p, total s, long d) { put_integer(p, wide_of(s), d); }
-#else
-static inline void finish(target p, total s, long d) { PUT_FLOAT(p, long_quotient(s, d)); }
-#endif
 
 #elif defined SUM_WIDE
 
