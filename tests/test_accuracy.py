@@ -181,6 +181,26 @@ def test_nothing_overflows_on_the_way(dtype, layout, simd):
                 check("avg_pool2d", place(array, layout), kernel, **options)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("size", [(3, 5), (5, 3), 1, (7, 36)])
+def test_sums_that_overflow_among_others(size, layout, simd):
+    """Groups of windows are finished together: those beyond the range are taken again, at their own places."""
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((29, 5, 7, 37))
+    top = np.finfo(np.float64).max
+    x[3::7, 2] = top
+    x[1::5, 4] = -top
+    x[2, 1, 3, 11], x[20, 0, 6, 36] = np.inf, np.nan
+    got = cpool.adaptive_avg_pool2d(place(x, layout), size)
+    assert (got[3::7, 2] == top).all()
+    assert (got[1::5, 4] == -top).all()
+    alone = [cpool.adaptive_avg_pool2d(place(x[n : n + 1], layout), size) for n in range(len(x))]
+    np.testing.assert_array_equal(got, np.concatenate(alone))
+    tame = np.isfinite(x).all((2, 3)) & (np.abs(x) < 1e300).all((2, 3))
+    expected = cpool.adaptive_avg_pool2d(np.where(tame[..., None, None], x, 0.0), size)
+    np.testing.assert_array_equal(got[tame], expected[tame])
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
 def test_infinite_only_where_the_quotient_is(dtype, simd):
     top = np.finfo(dtype).max

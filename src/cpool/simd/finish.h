@@ -1,32 +1,47 @@
 /* Sums into results: divided once, rounded once. For one instruction set. */
 
-#define FINISH_FLOAT(TYPE, CTYPE)                                                                                  \
-    static int FN3(cpool_finish_F, TYPE)(const cpool_result *rows, int64_t count, int64_t shift)                                 \
+/* Of eight sums, at r.sums + i, and their divisor and its reciprocal: the quotients; whether a sum is one to mend. */
+#define QUOTIENT_F(odd, r, i, d, q) FN(f_div)(FN(f_ld)(r.sums + i), d, q)
+#define QUOTIENT_D(odd, r, i, d, q) FN(watched)(&odd, FN(D_ld)(r.sums + i, r.plane), d, (int)(r.n - i))
+static inline vf FN(watched)(int *odd, vd sum, vf d, int n)
+{
+    vf all = FN(f_add)(sum.hi, sum.lo);
+    *odd |= !FN(f_all_finite)(n < 8 ? FN(f_keep)(all, n) : all);
+    return FN(D_quotient)(sum, d);
+}
+#define FINISH_FLOAT(KIND, TYPE, CTYPE)                                                                            \
+    static int FN3(cpool_finish_##KIND, TYPE)(const cpool_result *rows, int64_t count, int64_t shift)              \
     {                                                                                                              \
+        int odd = 0;                                                                                               \
         for (int64_t g = 0; g < count; g++) {                                                                      \
             cpool_result r = rows[g];                                                                              \
             vf d = FN(f_set)(r.divisor[0]), q = FN(f_set)(r.reciprocal[0]);                                        \
-            int64_t i = 0;                                                                                         \
-            for (; i < r.n; i += 8) {                                                                              \
+            for (int64_t i = 0; i < r.n; i += 8) {                                                                 \
                 if (!r.broadcast) {                                                                                \
                     d = FN(f_ld)(r.divisor + i);                                                                   \
                     q = FN(f_ld)(r.reciprocal + i);                                                                \
                 }                                                                                                  \
-                vf result = FN(f_div)(FN(f_ld)(r.sums + i), d, q);                                                 \
-                char *out = r.out + shift + i * (int64_t)sizeof(CTYPE);                                                    \
+                vf result = QUOTIENT_##KIND(odd, r, i, d, q);                                                      \
+                char *out = r.out + shift + i * (int64_t)sizeof(CTYPE);                                            \
                 if (i + 8 <= r.n)                                                                                  \
                     FN(to_##TYPE)(out, result);                                                                    \
                 else                                                                                               \
                     FN(ton_##TYPE)(out, result, (int)(r.n - i));                                                   \
             }                                                                                                      \
         }                                                                                                          \
-        return 0;                                                                                                  \
+        return odd;                                                                                                \
     }
-FINISH_FLOAT(f64, double)
-FINISH_FLOAT(f32, float)
-FINISH_FLOAT(f16, uint16_t)
-FINISH_FLOAT(bf16, uint16_t)
+FINISH_FLOAT(F, f64, double)
+FINISH_FLOAT(F, f32, float)
+FINISH_FLOAT(F, f16, uint16_t)
+FINISH_FLOAT(F, bf16, uint16_t)
+FINISH_FLOAT(D, f64, double)
+FINISH_FLOAT(D, f32, float)
+FINISH_FLOAT(D, f16, uint16_t)
+FINISH_FLOAT(D, bf16, uint16_t)
 #undef FINISH_FLOAT
+#undef QUOTIENT_F
+#undef QUOTIENT_D
 
 #define AS_f64(x) (x)
 #define AS_f32(x) ((float)(x))
@@ -72,10 +87,6 @@ static inline double FN(quotient_w)(cpool_wide sum, double d)
     return sum.high == (low < 0 ? -1 : 0) ? FN(quotient_i)(low, d) : cpool_wide_quotient(sum, d);
 }
 
-FINISH_ROWS(D, f64, double, cpool_pair_quotient(r.sums[i], r.sums[r.plane + i], d))
-FINISH_ROWS(D, f32, float, AS_f32(cpool_pair_quotient(r.sums[i], r.sums[r.plane + i], d)))
-FINISH_ROWS(D, f16, uint16_t, AS_f16(cpool_pair_quotient(r.sums[i], r.sums[r.plane + i], d)))
-FINISH_ROWS(D, bf16, uint16_t, AS_bf16(cpool_pair_quotient(r.sums[i], r.sums[r.plane + i], d)))
 #define FINISH_INTEGER_SUMS(TYPE, CTYPE)                                                                           \
     FINISH_ROWS(I, TYPE, CTYPE, AS_##TYPE(FN(quotient_i)(FN(sum_i)(r.sums + i), d)))                               \
     FINISH_ROWS(W, TYPE, CTYPE, AS_##TYPE(FN(quotient_w)(FN(sum_w)(&r, i), d)))

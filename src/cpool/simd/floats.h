@@ -9,7 +9,6 @@
 #define XZERO FN(f_zero)
 #define ADDX FN(f_add)
 #define BATCH 0
-#define FAST_FOLD 1
 #define FOLD8 FN(f_fold8)
 #define KEEP FN(f_keep)
 #define WIDE FN(f_same)

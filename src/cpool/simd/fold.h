@@ -123,7 +123,7 @@ FOLD_SLIDING(Q, vq, int64_t, Q)
     if (f->perm && f->perm_at[i / 8] >= 0) {                                                                       \
         const int64_t *entry = f->perm + f->perm_at[i / 8];                                                        \
         const double *p = line + entry[0];                                                                         \
-        FN(f_st)(sums + i, FN(K##_picked)(FN(f_ld)(p), FN(f_ld)(p + 8), entry));                                   \
+        FN(K##_st)(sums + i, out, FN(K##_picked)(FN(K##_ld)(p, plane), FN(K##_ld)(p + 8, plane), entry));          \
         continue;                                                                                                  \
     }
 #else
@@ -131,27 +131,28 @@ FOLD_SLIDING(Q, vq, int64_t, Q)
 #endif
 #define EIGHT(WINDOW)                                                                                              \
     for (int k = 0; k < 8; k++)                                                                                    \
-        v[k] = FN(WINDOW)(line + f->start[i + k], f->count[i + k]);                                                \
+        v[k] = FN(WINDOW)(line + f->start[i + k], plane, f->count[i + k]);                                         \
     break
-#define FOLD_ANYWHERE(K, LDN, ADD, FOLD8)                                                                          \
-    static inline vf FN(K##_window8)(const double *p, int64_t n) { return FN(LDN)(p, (int)n); }                    \
-    static inline vf FN(K##_window16)(const double *p, int64_t n)                                                  \
+#define FOLD_ANYWHERE(K, A, FOLD8)                                                                                 \
+    static inline A FN(K##_window8)(const double *p, int64_t plane, int64_t n) { return FN(K##_ldn)(p, plane, (int)n); } \
+    static inline A FN(K##_window16)(const double *p, int64_t plane, int64_t n)                                    \
     {                                                                                                              \
-        return FN(ADD)(FN(LDN)(p, n < 8 ? (int)n : 8), FN(LDN)(p + 8, n < 8 ? 0 : (int)n - 8));                    \
+        return FN(K##_add)(FN(K##_ldn)(p, plane, n < 8 ? (int)n : 8), FN(K##_ldn)(p + 8, plane, n < 8 ? 0 : (int)n - 8)); \
     }                                                                                                              \
-    static inline vf FN(K##_window32)(const double *p, int64_t n)                                                  \
+    static inline A FN(K##_window32)(const double *p, int64_t plane, int64_t n)                                    \
     {                                                                                                              \
         if (n <= 16)                                                                                               \
-            return FN(K##_window16)(p, n);                                                                         \
-        vf a = FN(f_ld)(p), b = FN(f_ld)(p + 8);                                                                   \
-        a = FN(ADD)(a, FN(LDN)(p + 16, n < 24 ? (int)n - 16 : 8));                                                 \
-        return n <= 24 ? FN(ADD)(a, b) : FN(ADD)(a, FN(ADD)(b, FN(LDN)(p + 24, (int)n - 24)));                     \
+            return FN(K##_window16)(p, plane, n);                                                                  \
+        A a = FN(K##_ld)(p, plane), b = FN(K##_ld)(p + 8, plane);                                                  \
+        a = FN(K##_add)(a, FN(K##_ldn)(p + 16, plane, n < 24 ? (int)n - 16 : 8));                                  \
+        return FN(K##_add)(a, n <= 24 ? b : FN(K##_add)(b, FN(K##_ldn)(p + 24, plane, (int)n - 24)));              \
     }                                                                                                              \
-    static inline __attribute__((always_inline)) void FN(K##_anywhere)(const double *line, const cpool_fold *f, double *sums) \
+    static inline __attribute__((always_inline)) void FN(K##_anywhere)(const double *line, int64_t plane,          \
+                                                                       const cpool_fold *f, double *sums, int64_t out) \
     {                                                                                                              \
         for (int64_t i = 0; i < f->outputs; i += 8) {                                                              \
             FOLD_PICKED(K)                                                                                         \
-            vf v[8];                                                                                               \
+            A v[8];                                                                                                \
             switch (f->vectors) {                                                                                  \
             case 1:                                                                                                \
                 EIGHT(K##_window8);                                                                                \
@@ -160,12 +161,12 @@ FOLD_SLIDING(Q, vq, int64_t, Q)
             default:                                                                                               \
                 EIGHT(K##_window32);                                                                               \
             }                                                                                                      \
-            FN(f_st)(sums + i, FN(FOLD8)(v));                                                                      \
+            FN(K##_st)(sums + i, out, FN(FOLD8)(v));                                                               \
         }                                                                                                          \
     }
-static inline vf FN(f_ldlow)(const double *p, int n) { return FN(f_fill)(FN(f_ldn)(p, n), n); }
-FOLD_ANYWHERE(F, f_ldn, f_add, f_fold8)
-FOLD_ANYWHERE(M, f_ldlow, f_max, f_max8)
+FOLD_ANYWHERE(F, vf, f_fold8)
+FOLD_ANYWHERE(D, vd, D_fold8)
+FOLD_ANYWHERE(M, vf, f_max8)
 #undef FOLD_ANYWHERE
 #undef EIGHT
 #undef FOLD_PICKED
@@ -188,12 +189,14 @@ FOLD_ANYWHERE(M, f_ldlow, f_max, f_max8)
             }                                                                                                      \
         }                                                                                                          \
     }
-FOLD(F, double, if (f->step == 1) { FN(F_anywhere)(line, f, sums); continue; })
-FOLD(D, double, )
+#define ANYWHERE(K) if (f->step == 1) { FN(K##_anywhere)(line, apart, f, sums, plane); continue; }
+FOLD(F, double, ANYWHERE(F))
+FOLD(D, double, ANYWHERE(D))
 FOLD(I, int32_t, )
 FOLD(U, int32_t, )
 FOLD(J, int64_t, )
 FOLD(K, int64_t, )
-FOLD(M, double, if (f->step == 1) { FN(M_anywhere)(line, f, sums); continue; })
+FOLD(M, double, ANYWHERE(M))
 FOLD(Q, int64_t, )
 #undef FOLD
+#undef ANYWHERE

@@ -63,7 +63,7 @@ STORE_SOME(bf16, uint16_t)
 #define XLDN FN(xn_f64)
 #define ADDX FN(D_addx)
 #define BATCH 0
-#define FAST_FOLD 0
+#define FOLD8 FN(D_fold8)
 #include "kernels.h"
 
 /* bytes: added in 16 bits, 128 rows at a time */
@@ -80,7 +80,6 @@ STORE_SOME(bf16, uint16_t)
 #define BATCH 128
 #define XADD FN(s_add)
 #define XZERO FN(s_zero)
-#define FAST_FOLD 0
 #include "kernels.h"
 
 #define TYPE u8
@@ -96,7 +95,6 @@ STORE_SOME(bf16, uint16_t)
 #define BATCH 128
 #define XADD FN(s_add)
 #define XZERO FN(s_zero)
-#define FAST_FOLD 0
 #include "kernels.h"
 
 #define TYPE i16
@@ -110,7 +108,6 @@ STORE_SOME(bf16, uint16_t)
 #define XLDN FN(xn_i16)
 #define ADDX FN(I_add)
 #define BATCH 0
-#define FAST_FOLD 0
 #include "kernels.h"
 
 #define TYPE u16
@@ -124,7 +121,6 @@ STORE_SOME(bf16, uint16_t)
 #define XLDN FN(xn_u16)
 #define ADDX FN(I_add)
 #define BATCH 0
-#define FAST_FOLD 0
 #include "kernels.h"
 
 #define TYPE i32
@@ -138,7 +134,6 @@ STORE_SOME(bf16, uint16_t)
 #define XLDN FN(xn_i32)
 #define ADDX FN(J_add)
 #define BATCH 0
-#define FAST_FOLD 0
 #include "kernels.h"
 
 #define TYPE u32
@@ -152,7 +147,6 @@ STORE_SOME(bf16, uint16_t)
 #define XLDN FN(xn_u32)
 #define ADDX FN(J_add)
 #define BATCH 0
-#define FAST_FOLD 0
 #include "kernels.h"
 
 #define TYPE i64
@@ -166,7 +160,6 @@ STORE_SOME(bf16, uint16_t)
 #define XLDN FN(xn_64)
 #define ADDX FN(K_adds)
 #define BATCH 0
-#define FAST_FOLD 0
 #include "kernels.h"
 
 #define TYPE u64
@@ -180,7 +173,6 @@ STORE_SOME(bf16, uint16_t)
 #define XLDN FN(xn_64)
 #define ADDX FN(K_addus)
 #define BATCH 0
-#define FAST_FOLD 0
 #include "kernels.h"
 
 /* the largest, in the lanes of the elements themselves where they are many */

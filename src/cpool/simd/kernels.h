@@ -3,8 +3,9 @@
  *   A, ACC  the vector of accumulators and its element; KIND the prefix of its words, TREE that of the scalar fold
  *   X, XLD, XLDN, ADDX   the vector of loaded elements, its loads, and how it is added to A
  *   BATCH   0, or how many rows may be added in X itself (exactly) before ADDX; XADD, XZERO
- *   FAST_FOLD  whether A is vf and vectors fold vectors; then FOLD8, PICKED, KEEP (the first elements of an X),
- *           WIDE (an X as an A), DIVIDED (an A by its divisors), TO and TON (results), ODD (see finish.h)
+ *   FOLD8   eight A folded to the lanes of one; without it windows are folded one by one
+ *   KEEP    the first elements of an X: where A is vf, lines of one row and of few columns have kernels of their own,
+ *           with WIDE (an X as an A), DIVIDED (an A by its divisors), TO and TON (results), ODD (see finish.h)
  */
 
 #define K2(kind, word) kind##_##word
@@ -201,7 +202,7 @@ static inline __attribute__((always_inline)) void NAME(window)(const cpool_job *
     }
 }
 
-#if FAST_FOLD
+#ifdef KEEP
 /* Lines of one row: windows of at most 32 columns are taken straight from it. */
 static inline __attribute__((always_inline)) X NAME(some)(const char *p, int64_t there, int64_t n)
 {
@@ -321,11 +322,10 @@ static inline __attribute__((always_inline)) double *NAME(windows)(const cpool_j
     for (int64_t t = 0; t < job->run; t++, base += job->run_step) {
         A a[4];
         NAME(window)(job, base, a, vectors);
-#if FAST_FOLD
-        (void)plane;
-        kept[*filled] = A_ADD(A_ADD(a[0], a[2]), A_ADD(a[1], a[3]));
+#ifdef FOLD8
+        kept[*filled] = job->n <= 8 ? a[0] : A_ADD(A_ADD(a[0], a[2]), A_ADD(a[1], a[3]));
         if (++*filled == 8) {
-            FN(f_st)(sums, FOLD8(kept));
+            A_ST(sums, plane, FOLD8(kept));
             *filled = 0;
             sums += 8;
         }
@@ -350,11 +350,11 @@ static void NAME(lanes)(const cpool_job *jobs, int64_t count, double *sums, int6
             LEFT(0) LEFT(1) LEFT(2) LEFT(3) LEFT(4)
 #undef LEFT
         }
-#if FAST_FOLD
+#ifdef FOLD8
     if (filled) {
         for (int k = filled; k < 8; k++)
             kept[k] = A_ZERO();
-        FN(f_st)(sums, FOLD8(kept));
+        A_ST(sums, plane, FOLD8(kept));
     }
 #endif
 }
@@ -382,7 +382,6 @@ static void NAME(lanes)(const cpool_job *jobs, int64_t count, double *sums, int6
 #undef BATCH
 #undef XADD
 #undef XZERO
-#undef FAST_FOLD
 #undef FOLD8
 #undef KEEP
 #undef WIDE

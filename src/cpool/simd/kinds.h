@@ -10,10 +10,15 @@ typedef struct { vq low, high; } FN(vw);
 static inline vf FN(F_zero)(void) { return FN(f_zero)(); }
 static inline vf FN(F_ld)(const double *p, int64_t plane) { (void)plane; return FN(f_ld)(p); }
 static inline void FN(F_st)(double *p, int64_t plane, vf a) { (void)plane; FN(f_st)(p, a); }
+static inline vf FN(F_ldn)(const double *p, int64_t plane, int n) { (void)plane; return FN(f_ldn)(p, n); }
 static inline vf FN(F_add)(vf a, vf b) { return FN(f_add)(a, b); }
 
 static inline vd FN(D_zero)(void) { return (vd){FN(f_zero)(), FN(f_zero)()}; }
 static inline vd FN(D_ld)(const double *p, int64_t plane) { return (vd){FN(f_ld)(p), FN(f_ld)(p + plane)}; }
+static inline vd FN(D_ldn)(const double *p, int64_t plane, int n)
+{
+    return (vd){FN(f_ldn)(p, n), FN(f_ldn)(p + plane, n)};
+}
 static inline void FN(D_st)(double *p, int64_t plane, vd a)
 {
     FN(f_st)(p, a.hi);
@@ -38,6 +43,32 @@ static inline vd FN(D_add)(vd a, vd b)
     a.hi = FN(two_sum)(a.hi, b.hi, &error);
     a.lo = FN(f_add)(FN(f_add)(a.lo, b.lo), error);
     return a;
+}
+
+/* Lane i folds the lanes of v[i]: l with l+4, then l with l+2, then l with l+1. */
+static inline vd FN(D_fold8)(const vd v[8])
+{
+    vf hi[8], lo[8];
+    vd lane[8];
+    for (int i = 0; i < 8; i++) {
+        hi[i] = v[i].hi;
+        lo[i] = v[i].lo;
+    }
+    FN(f_turn8)(hi);
+    FN(f_turn8)(lo);
+    for (int i = 0; i < 8; i++)
+        lane[i] = (vd){hi[i], lo[i]};
+    for (int half = 4; half; half /= 2)
+        for (int l = 0; l < half; l++)
+            lane[l] = FN(D_add)(lane[l], lane[l + half]);
+    return lane[0];
+}
+/* (hi + lo) / d, rounded nearly once, as cpool_pair_quotient does it. */
+static inline vf FN(D_quotient)(vd a, vf d)
+{
+    vf sum = FN(f_add)(a.hi, a.lo), error = FN(f_sub)(a.lo, FN(f_sub)(sum, a.hi)), quotient = FN(f_over)(sum, d);
+    vf more = FN(f_over)(FN(f_add)(FN(f_rest)(quotient, d, sum), error), d);
+    return FN(f_add)(FN(f_if_finite)(more, FN(f_add)(quotient, more), quotient), FN(f_zero)());
 }
 
 static inline vi FN(I_zero)(void) { return FN(i_zero)(); }
@@ -67,6 +98,7 @@ static inline vw FN(K_addus)(vw a, vq x) { return (vw){FN(q_add)(a.low, FN(q_low
 static inline vf FN(M_zero)(void) { return FN(f_low)(); }
 static inline vf FN(M_ld)(const double *p, int64_t plane) { (void)plane; return FN(f_ld)(p); }
 static inline void FN(M_st)(double *p, int64_t plane, vf a) { (void)plane; FN(f_st)(p, a); }
+static inline vf FN(M_ldn)(const double *p, int64_t plane, int n) { (void)plane; return FN(f_fill)(FN(f_ldn)(p, n), n); }
 static inline vf FN(M_add)(vf a, vf b) { return FN(f_max)(a, b); }
 static inline vf FN(f_same)(vf a) { return a; }
 static inline vf FN(f_of_s)(vs a) { return FN(f_of_i)(FN(i_of_s)(a)); }
@@ -170,12 +202,16 @@ static inline void FN(Q_tree)(const int64_t *line, int64_t plane, int64_t step, 
 
 #if HAS_PERM
 /* Eight windows of a few columns out of sixteen neighbours: term t of each is one pick, and terms fold by halves. */
-#define PICKED(NAME, PICK, ADD, NONE)                                                                              \
-    static inline __attribute__((always_inline)) vf FN(NAME)(vf a, vf b, const int64_t *entry)                     \
+static inline vd FN(D_pick)(vd a, vd b, const int64_t *index)
+{
+    return (vd){FN(f_pick)(a.hi, b.hi, index), FN(f_pick)(a.lo, b.lo, index)};
+}
+#define PICKED(NAME, A, PICK, ADD, NONE)                                                                           \
+    static inline __attribute__((always_inline)) A FN(NAME)(A a, A b, const int64_t *entry)                        \
     {                                                                                                              \
         const int64_t terms = entry[1];                                                                            \
         entry += 2;                                                                                                \
-        vf t[8];                                                                                                   \
+        A t[8];                                                                                                    \
         t[0] = FN(PICK)(a, b, entry);                                                                              \
         if (terms <= 2)                                                                                            \
             return terms == 2 ? FN(ADD)(t[0], FN(PICK)(a, b, entry + 8)) : t[0];                                   \
@@ -191,9 +227,10 @@ static inline void FN(Q_tree)(const int64_t *line, int64_t plane, int64_t step, 
                 t[k] = FN(ADD)(t[k], t[k + half]);                                                                 \
         return t[0];                                                                                               \
     }
-PICKED(F_picked, f_pick, f_add, FN(f_zero)())
-PICKED(F_picked_any, f_pick_any, f_add, FN(f_zero)())
-PICKED(M_picked, f_pick_any, f_max, t[0]) /* absent terms repeat the first */
-PICKED(M_picked_any, f_pick_any, f_max, t[0])
+PICKED(F_picked, vf, f_pick, f_add, FN(f_zero)())
+PICKED(F_picked_any, vf, f_pick_any, f_add, FN(f_zero)())
+PICKED(D_picked, vd, D_pick, D_add, FN(D_zero)())
+PICKED(M_picked, vf, f_pick_any, f_max, t[0]) /* absent terms repeat the first */
+PICKED(M_picked_any, vf, f_pick_any, f_max, t[0])
 #undef PICKED
 #endif

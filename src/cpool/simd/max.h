@@ -11,14 +11,12 @@
 #define KIND Q
 #define TREE Q
 #define ADDX FN(q_max)
-#define FAST_FOLD 0
 #else
 #define A vf
 #define ACC double
 #define KIND M
 #define TREE M
 #define ADDX(a, x) FN(f_max)(a, WIDE(x))
-#define FAST_FOLD 1
 #define FOLD8 FN(f_max8)
 #define KEEP LANE(fill)
 #define DIVIDED(sum, r, i) ((void)(r), sum)

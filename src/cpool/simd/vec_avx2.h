@@ -214,6 +214,50 @@ static inline __m256d FN(f_div4)(__m256d s, __m256d d, __m256d r)
     return _mm256_add_pd(q, _mm256_setzero_pd());
 }
 static inline vf FN(f_div)(vf s, vf d, vf r) { return (vf){FN(f_div4)(s.a, d.a, r.a), FN(f_div4)(s.b, d.b, r.b)}; }
+static inline vf FN(f_over)(vf x, vf y) { return (vf){_mm256_div_pd(x.a, y.a), _mm256_div_pd(x.b, y.b)}; }
+/* s - q * d, rounded once */
+static inline vf FN(f_rest)(vf q, vf d, vf s)
+{
+    return (vf){_mm256_fnmadd_pd(q.a, d.a, s.a), _mm256_fnmadd_pd(q.b, d.b, s.b)};
+}
+static inline __m256d FN(finite)(__m256d x)
+{
+    return _mm256_cmp_pd(_mm256_sub_pd(x, x), _mm256_setzero_pd(), _CMP_EQ_OQ);
+}
+static inline vf FN(f_if_finite)(vf test, vf x, vf y)
+{
+    return (vf){_mm256_blendv_pd(y.a, x.a, FN(finite)(test.a)), _mm256_blendv_pd(y.b, x.b, FN(finite)(test.b))};
+}
+static inline int FN(f_all_finite)(vf x)
+{
+    return _mm256_movemask_pd(_mm256_and_pd(FN(finite)(x.a), FN(finite)(x.b))) == 15;
+}
+/* Rows become columns: four blocks of four by four. */
+static inline void FN(turn4)(const __m256d in[4], __m256d out[4])
+{
+    __m256d a = _mm256_unpacklo_pd(in[0], in[1]), b = _mm256_unpackhi_pd(in[0], in[1]);
+    __m256d c = _mm256_unpacklo_pd(in[2], in[3]), d = _mm256_unpackhi_pd(in[2], in[3]);
+    out[0] = _mm256_permute2f128_pd(a, c, 0x20);
+    out[1] = _mm256_permute2f128_pd(b, d, 0x20);
+    out[2] = _mm256_permute2f128_pd(a, c, 0x31);
+    out[3] = _mm256_permute2f128_pd(b, d, 0x31);
+}
+static inline void FN(f_turn8)(vf v[8])
+{
+    __m256d in[4][4], out[4][4]; /* upper left, upper right, lower left, lower right */
+    for (int i = 0; i < 4; i++) {
+        in[0][i] = v[i].a;
+        in[1][i] = v[i].b;
+        in[2][i] = v[i + 4].a;
+        in[3][i] = v[i + 4].b;
+    }
+    for (int k = 0; k < 4; k++)
+        FN(turn4)(in[k], out[k]);
+    for (int i = 0; i < 4; i++) {
+        v[i] = (vf){out[0][i], out[2][i]};
+        v[i + 4] = (vf){out[1][i], out[3][i]};
+    }
+}
 static inline vf FN(f_set)(double x) { return (vf){_mm256_set1_pd(x), _mm256_set1_pd(x)}; }
 
 static inline __m256 FN(ps_of_f)(vf x) { return _mm256_set_m128(_mm256_cvtpd_ps(x.b), _mm256_cvtpd_ps(x.a)); }

@@ -144,6 +144,30 @@ static inline vf FN(f_div)(vf s, vf d, vf r)
     return _mm512_add_pd(q, _mm512_setzero_pd());
 }
 static inline vf FN(f_set)(double a) { return _mm512_set1_pd(a); }
+static inline vf FN(f_over)(vf a, vf b) { return _mm512_div_pd(a, b); }
+/* s - q * d, rounded once */
+static inline vf FN(f_rest)(vf q, vf d, vf s) { return _mm512_fnmadd_pd(q, d, s); }
+static inline __mmask8 FN(finite)(vf a) { return _mm512_cmp_pd_mask(_mm512_sub_pd(a, a), _mm512_setzero_pd(), _CMP_EQ_OQ); }
+static inline vf FN(f_if_finite)(vf test, vf a, vf b) { return _mm512_mask_mov_pd(b, FN(finite)(test), a); }
+static inline int FN(f_all_finite)(vf a) { return FN(finite)(a) == 0xff; }
+/* Rows become columns. */
+static inline void FN(f_turn8)(vf v[8])
+{
+    __m512d a[8], b[8];
+    for (int i = 0; i < 8; i += 2) { /* pairs */
+        a[i] = _mm512_unpacklo_pd(v[i], v[i + 1]);
+        a[i + 1] = _mm512_unpackhi_pd(v[i], v[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4) /* quarters: even ones, odd ones */
+        for (int k = 0; k < 2; k++) {
+            b[i + k] = _mm512_shuffle_f64x2(a[i + k], a[i + k + 2], 0x88);
+            b[i + k + 2] = _mm512_shuffle_f64x2(a[i + k], a[i + k + 2], 0xdd);
+        }
+    for (int k = 0; k < 4; k++) {
+        v[k] = _mm512_shuffle_f64x2(b[k], b[k + 4], 0x88);
+        v[k + 4] = _mm512_shuffle_f64x2(b[k], b[k + 4], 0xdd);
+    }
+}
 
 static inline __m128i FN(as_bf16)(vf a)
 {

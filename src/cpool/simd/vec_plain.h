@@ -123,6 +123,19 @@ static inline vf FN(f_div)(vf s, vf d, vf r)
     EACH s.v[k] = s.v[k] / d.v[k] + 0.0;
     return s;
 }
+static inline vf FN(f_over)(vf a, vf b) { EACH a.v[k] /= b.v[k]; return a; }
+static inline vf FN(f_rest)(vf q, vf d, vf s) { EACH s.v[k] = fma(-q.v[k], d.v[k], s.v[k]); return s; }
+static inline vf FN(f_if_finite)(vf test, vf a, vf b) { EACH b.v[k] = test.v[k] - test.v[k] == 0.0 ? a.v[k] : b.v[k]; return b; }
+static inline int FN(f_all_finite)(vf a) { int all = 1; EACH all &= a.v[k] - a.v[k] == 0.0; return all; }
+/* Rows become columns. */
+static inline void FN(f_turn8)(vf v[8])
+{
+    double x[8][8];
+    for (int i = 0; i < 8; i++)
+        EACH x[k][i] = v[i].v[k];
+    for (int i = 0; i < 8; i++)
+        EACH v[i].v[k] = x[i][k];
+}
 static inline vf FN(f_set)(double a) { vf r; EACH r.v[k] = a; return r; }
 static inline void FN(to_f64)(char *p, vf a) { memcpy(p, &a, sizeof a); }
 static inline void FN(to_f32)(char *p, vf a)

@@ -137,20 +137,29 @@ static double rescued(const cpool_call *c, const char *line, int64_t o, int64_t 
     return cpool_pair_quotient(sum.hi, sum.lo, divisor) * 0x1p128;
 }
 
-static void mend(const cpool_call *c, scratch_map *s, const cpool_result *r, const char *x, const cursor *at)
+/* One row of results again, those whose sums are not finite. */
+static void mend(const cpool_call *c, scratch_map *s, const cpool_result *r, char *out, const char *line, int64_t o,
+                 int64_t j, int64_t channel)
 {
     for (int64_t i = 0; i < r->n; i++) {
         double sum = r->sums[i] + r->sums[r->plane + i];
         if (sum - sum == 0.0)
             continue;
-        int64_t j = at->j, ch = i + at->t * c->channel_tile;
-        if (c->path == CPOOL_PATH_ROWS) {
-            j = c->tile[at->j].first + i / c->channels;
-            ch = i % c->channels;
-        }
-        double value = rescued(c, x + at->x, at->o, j, ch, s, r->divisor[r->broadcast ? 0 : i]);
-        cpool_store_floats(c->out_type, &value, 1, r->out + i * c->out_size);
+        const int rows = c->path == CPOOL_PATH_ROWS;
+        double value = rescued(c, line, o, rows ? c->tile[j].first + i / c->channels : j,
+                               rows ? i % c->channels : i + channel, s, r->divisor[r->broadcast ? 0 : i]);
+        cpool_store_floats(c->out_type, &value, 1, out + i * c->out_size);
     }
+}
+
+/* Divide and store. Whether one has to be mended; what else results may need is noted. */
+static int finish(const cpool_call *c, scratch_map *s, const cpool_result *rows, int64_t count, int64_t shift)
+{
+    const int odd = c->kernels->finish[c->kind][c->out_type](rows, count, shift);
+    if (c->kind == CPOOL_SUM_D)
+        return odd;
+    s->odd |= odd;
+    return 0;
 }
 
 static void scatter(const cpool_call *c, char *out, const char *row, int64_t columns, int64_t channels)
@@ -167,9 +176,8 @@ static void finish_row(const cpool_call *c, scratch_map *s, cpool_result r, cons
     char *out = r.out;
     if (!c->dense_out)
         r.out = s->row;
-    s->odd |= c->kernels->finish[c->kind][c->out_type](&r, 1, 0);
-    if (c->kind == CPOOL_SUM_D)
-        mend(c, s, &r, x, at);
+    if (finish(c, s, &r, 1, 0))
+        mend(c, s, &r, r.out, x + at->x, at->o, at->j, at->t * c->channel_tile);
     if (!c->dense_out)
         scatter(c, out, s->row, columns, channels);
 }
@@ -245,17 +253,15 @@ static void add_and_fold(const cpool_call *c, const cpool_job *lines, int64_t co
 static void run_rows(const cpool_call *c, const char *x, char *out, cursor *at, int64_t units, scratch_map *s)
 {
     const int64_t group = c->tiles == 1 ? c->group : 1, plane = c->group * c->sums_len;
-    const int one_by_one = !c->dense_out || c->kind == CPOOL_SUM_D;
+    const int scattered = !c->dense_out, careful = scattered || c->kind == CPOOL_SUM_D;
     prepare_slots(c, s, least(group, units));
     while (units) {
         int64_t filled = 0;
         const cpool_tile *tile = &c->tile[at->j];
         const int64_t width = (tile->last - tile->first) * c->channels;
-        const int thin = is_thin(c, tile);
+        const int thin = is_thin(c, tile), alone = thin || careful;
         int64_t made = 0;
-        cursor first;
-        if (one_by_one)
-            first = *at;
+        cursor first = *at;
         for (; filled < group && units; filled++, units--, advance(c, at)) {
             cpool_job *job = &s->jobs[filled];
             const int64_t *rows;
@@ -263,7 +269,7 @@ static void run_rows(const cpool_call *c, const char *x, char *out, cursor *at, 
             job->base = x + at->x + tile->column * c->inner.x_stride;
             job->off = rows;
             job->n = tile->columns * c->channels;
-            add_result(c, s, &made, out + at->out, at->o, tile, s->sums + filled * width, plane, one_by_one || thin);
+            add_result(c, s, &made, out + at->out, at->o, tile, s->sums + filled * width, plane, alone);
             if (c->pack || !c->row_off) /* the rows' scratch serves one line at a time */
                 add_line(c, s, job, tile->columns, c->inner.x_stride, c->channels);
         }
@@ -275,10 +281,8 @@ static void run_rows(const cpool_call *c, const char *x, char *out, cursor *at, 
             add_and_fold(c, s->jobs, filled, 0, &tile->fold, s->sums, width, plane);
         else
             c->kernels->fold[c->type](s->jobs, filled, &tile->fold, s->sums, width, plane);
-        if (!one_by_one) {
-            s->odd |= c->kernels->finish[c->kind][c->out_type](s->results, made, 0);
+        if (!scattered && !finish(c, s, s->results, made, 0))
             continue;
-        }
         for (int64_t g = 0; g < filled; g++, advance(c, &first))
             finish_row(c, s, s->results[g], x, &first, tile->last - tile->first, c->channels);
     }
@@ -291,8 +295,8 @@ static void run_planes(const cpool_call *c, const char *x, char *out, cursor *at
     const cpool_tile *tile = c->tile;
     const int64_t lines = c->outer_windows, width = tile->last * c->channels, plane = c->group * c->sums_len;
     const int64_t at_once = least(c->group / lines, planes);
-    const int thin = is_thin(c, tile);
-    int64_t made = 0, outs[CPOOL_GROUP];
+    const int thin = is_thin(c, tile), careful = c->kind == CPOOL_SUM_D;
+    int64_t made = 0, ins[CPOOL_GROUP], outs[CPOOL_GROUP];
     cursor first;
     cursor_set(c, &first, 0);
     prepare_slots(c, s, lines);
@@ -301,7 +305,7 @@ static void run_planes(const cpool_call *c, const char *x, char *out, cursor *at
         job->rows = rows_of(c, o, s->rows, &job->off);
         job->base = x + tile->column * c->inner.x_stride;
         job->n = tile->columns * c->channels;
-        add_result(c, s, &made, out + first.out, o, tile, s->sums + o * width, plane, thin);
+        add_result(c, s, &made, out + first.out, o, tile, s->sums + o * width, plane, thin || careful);
     }
     if (thin) {
         for (; planes; planes--, advance_line(c, at))
@@ -316,10 +320,15 @@ static void run_planes(const cpool_call *c, const char *x, char *out, cursor *at
         const int64_t now = least(at_once, planes);
         for (int64_t p = 0; p < now; p++, advance_line(c, at)) {
             add_and_fold(c, s->jobs, lines, at->x, &tile->fold, s->sums + p * lines * width, width, plane);
+            ins[p] = at->x;
             outs[p] = at->out;
         }
         for (int64_t p = 0; p < now; p++)
-            s->odd |= c->kernels->finish[c->kind][c->out_type](s->results + p * made, made, outs[p]);
+            if (finish(c, s, s->results + p * made, made, outs[p]))
+                for (int64_t o = 0; o < lines; o++) {
+                    const cpool_result *r = &s->results[p * made + o];
+                    mend(c, s, r, r->out + outs[p], x + ins[p], o, 0, 0);
+                }
         planes -= now;
     }
 }
@@ -327,7 +336,7 @@ static void run_planes(const cpool_call *c, const char *x, char *out, cursor *at
 static void run_any_rows(const cpool_call *c, const char *x, char *out, cursor *at, int64_t units, scratch_map *s)
 {
     const int64_t lines = c->outer_windows;
-    if (c->tiles != 1 || c->pack || !c->row_off || !c->dense_out || c->kind == CPOOL_SUM_D || lines < 2 || lines > c->group) {
+    if (c->tiles != 1 || c->pack || !c->row_off || !c->dense_out || lines < 2 || lines > c->group) {
         run_rows(c, x, out, at, units, s);
         return;
     }
@@ -341,13 +350,11 @@ static void run_any_rows(const cpool_call *c, const char *x, char *out, cursor *
 static void run_pixels(const cpool_call *c, const char *x, char *out, cursor *at, int64_t units, scratch_map *s)
 {
     const int settles = needs_settling(c);
-    const int one_by_one = !c->dense_out || c->kind == CPOOL_SUM_D;
+    const int scattered = !c->dense_out;
     prepare_slots(c, s, least(c->group, units));
     while (units) {
         int64_t filled = 0;
-        cursor first;
-        if (one_by_one)
-            first = *at;
+        cursor first = *at;
         for (; filled < c->group && units; filled++, units--, advance(c, at)) {
             cpool_job *job = &s->jobs[filled];
             int64_t channel = at->t * c->channel_tile;
@@ -371,10 +378,8 @@ static void run_pixels(const cpool_call *c, const char *x, char *out, cursor *at
         if (settles)
             for (int64_t g = 0; g < filled; g++)
                 settle(c, &s->jobs[g], s->sums + g * c->sums_len, c->group * c->sums_len);
-        if (!one_by_one) {
-            s->odd |= c->kernels->finish[c->kind][c->out_type](s->results, filled, 0);
+        if (!scattered && !finish(c, s, s->results, filled, 0))
             continue;
-        }
         for (int64_t g = 0; g < filled; g++, advance(c, &first))
             finish_row(c, s, s->results[g], x, &first, 1, s->results[g].n);
     }
@@ -427,7 +432,12 @@ static void run_global(const cpool_call *c, const char *x, char *out, cursor *at
             for (int64_t g = 0; g < run; g++)
                 s->results[g] = (cpool_result){
                     s->sums + g, c->group, c->divisor, c->reciprocal, 1, out + at->out + g * out_step, 1};
-        s->odd |= c->kernels->finish[c->kind][c->out_type](s->results, out_step == c->out_size || run == 1 ? 1 : run, 0);
+        const int64_t made = out_step == c->out_size || run == 1 ? 1 : run;
+        if (finish(c, s, s->results, made, 0))
+            for (int64_t g = 0; g < run; g++) {
+                cpool_result one = {s->sums + g, c->group, c->divisor, c->reciprocal, 1, out + at->out + g * out_step, 1};
+                mend(c, s, &one, one.out, x + at->x + g * x_step, 0, 0, 0);
+            }
         units -= run;
         if (last >= 0) { /* to the last of these, and one on */
             at->kept[last] += run - 1;
@@ -441,12 +451,9 @@ static void run_global(const cpool_call *c, const char *x, char *out, cursor *at
 static void run_lanes(const cpool_call *c, const char *x, char *out, cursor *at, int64_t units, scratch_map *s)
 {
     const int64_t group = c->row_off ? c->group : 1;
-    const int one_by_one = c->kind == CPOOL_SUM_D;
     while (units) {
         int64_t filled = 0, rows_made = 0;
-        cursor first;
-        if (one_by_one)
-            first = *at;
+        cursor first = *at;
         for (; filled < group && units; filled++, units--, advance(c, at)) {
             cpool_job *job = &s->jobs[filled];
             const int64_t *rows;
@@ -473,13 +480,12 @@ static void run_lanes(const cpool_call *c, const char *x, char *out, cursor *at,
             r->broadcast = 0;
         }
         c->kernels->lanes[c->type](s->jobs, filled, s->sums, c->group);
-        s->odd |= c->kernels->finish[c->kind][c->out_type](s->results, rows_made, 0);
-        if (one_by_one)
+        if (finish(c, s, s->results, rows_made, 0))
             for (int64_t g = 0; g < filled; g++, advance(c, &first)) {
                 int64_t entry = c->divisor_row[first.o] * c->inner.m + first.j;
                 char *to = out + first.out + first.j * c->inner.out_stride;
                 cpool_result one = {s->sums + g, c->group, c->divisor + entry, NULL, 1, to, 1};
-                mend(c, s, &one, x, &first);
+                mend(c, s, &one, to, x + first.x, first.o, first.j, 0);
             }
     }
 }
@@ -725,7 +731,7 @@ void cpool_run(const cpool_call *c, const char *x, char *out, int64_t *indices, 
         run_copy(c, x, out, &at, end - begin);
         break;
     case CPOOL_PATH_LANES:
-        if (c->inner.m == 1 && c->outer_windows == 1 && c->kind != CPOOL_SUM_D) {
+        if (c->inner.m == 1 && c->outer_windows == 1) {
             run_global(c, x, out, &at, end - begin, &s);
             break;
         }
