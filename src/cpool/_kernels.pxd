@@ -50,7 +50,7 @@ cdef extern from "simd/cpool_simd.h" nogil:
         int lanes
         int64_t tiles
         const cpool_tile *tile
-        int64_t channel_tile
+        int64_t channel_tile, plane, line, results
         const int64_t *divisor_row
         const double *divisor
         const double *reciprocal
@@ -86,7 +86,7 @@ cdef extern from "simd/cpool_simd.h" nogil:
                           int64_t end, void *scratch) noexcept
     ctypedef unsigned int cpool_mode
     int CPOOL_MAXDIM, CPOOL_AVG, CPOOL_MAX
-    int CPOOL_PATH_ROWS, CPOOL_PATH_PIXELS, CPOOL_PATH_LANES, CPOOL_PATH_WIDE, CPOOL_PATH_COPY
+    int CPOOL_PATH_ROWS, CPOOL_PATH_PIXELS, CPOOL_PATH_LANES, CPOOL_PATH_WIDE, CPOOL_PATH_COPY, CPOOL_PATH_PLANES
     const cpool_isa *cpool_isa_at(int index) noexcept
     int64_t cpool_scratch_bytes(const cpool_call *call) noexcept
     void cpool_run(const cpool_call *call, const char *x, char *out, int64_t *indices, int64_t begin, int64_t end,

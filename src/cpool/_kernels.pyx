@@ -70,7 +70,7 @@ cdef bint force_team = False     # tests: split everything
 
 PATHS = {
     "rows": CPOOL_PATH_ROWS, "pixels": CPOOL_PATH_PIXELS, "lanes": CPOOL_PATH_LANES, "wide": CPOOL_PATH_WIDE,
-    "copy": CPOOL_PATH_COPY,
+    "copy": CPOOL_PATH_COPY, "planes": CPOOL_PATH_PLANES,
 }
 REDUCERS = {"avg": CPOOL_AVG, "max": CPOOL_MAX}
 
@@ -234,7 +234,8 @@ cdef int run_all(Team *team, int64_t units, int threads) except -1:
         while i < units:
             team.begin, team.end = i, min(i + per_slice, units)
             # pieces of at least two microseconds, eight per thread if there are enough
-            team.chunk = max((team.end - team.begin) // (8 * threads), 2000 * units // team.cost, team.together)
+            team.chunk = max((team.end - team.begin) // (8 * threads), 2000 * units // team.cost, 1)
+            team.chunk = (team.chunk + team.together - 1) // team.together * team.together
             if force_team:
                 team.chunk = 1
             with nogil:
@@ -350,6 +351,7 @@ cdef class Call:
         set_pool(&c.inner, spec["inner"])
         c.channels, c.channel_x, c.channel_out = spec["channels"], spec["channel_x"], spec["channel_out"]
         c.channel_tile = spec["channel_tile"]
+        c.plane, c.line, c.results = spec["plane"], spec["line"], spec["results"]
         c.lanes = spec["lanes"]
         c.divisor_row = ints(spec["divisor_row"])
         c.divisor, c.reciprocal = doubles(spec["divisor"]), doubles(spec["reciprocal"])
@@ -445,7 +447,7 @@ cdef class Call:
         cdef int size = team_size(self.cost, threads)
         cdef int64_t begun
         team.run = run_units
-        team.together = 1
+        team.together = 8 if self.c.path == CPOOL_PATH_PLANES else 1
         team.call = &self.c
         if self.divides:
             team.run = run_divided
@@ -541,9 +543,6 @@ cdef class Prepared(Short):
         if plan.indexed:
             self.indices = Layout.__new__(Layout, *plan.indices)
 
-    def __call__(self, x, out):
-        return self.run(x, out, None)
-
     cdef object run(self, x, out, indices):
         cdef cnp.ndarray target, where
         if type(x) is not cnp.ndarray or not self.x.holds(<cnp.ndarray> x):
@@ -558,6 +557,26 @@ cdef class Prepared(Short):
         target, where = self.call.result.empty(), self.indices.empty()
         self.call.start(<cnp.ndarray> x, target, <int64_t *> cnp.PyArray_DATA(where), self.threads)
         return target, where
+
+
+cdef class Ready:
+    """A function of (x, out=None): the short way where there is one, `otherwise` of the class below where not."""
+
+    cdef Short bound
+    cdef bint whole
+
+    def bind(self, Short call not None, bint whole):
+        """Take the short way by this call; by itself, if what it gives is the `whole` answer."""
+        self.bound, self.whole = call, whole
+
+    def short(self, x, out):
+        """The result, or None if there is no short way for these arrays."""
+        return None if self.bound is None else self.bound.run(x, out, None)
+
+    def __call__(self, x, out=None):
+        """Pool x, which must have the shape and type that this was prepared for."""
+        result = self.bound.run(x, out, None) if self.whole else None
+        return self.otherwise(x, out) if result is None else result
 
 
 cdef class Scatter(Short):

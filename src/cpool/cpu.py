@@ -193,6 +193,7 @@ GROUP = 2048  # elements of the lines that are worked on together
 LINES = 64  # the most of them; as in simd/walk.c
 STRIP = 64  # elements of a line that AVX-512 keeps in registers
 PAD = 16
+SMALL = 256  # elements, and results, of planes that are worth pooling side by side
 ROW_TABLE = 32768  # rows of outer windows that are listed once; more are listed as they come
 
 
@@ -357,6 +358,26 @@ def _permutations(start: Int64s, count: Int64s, columns: int, repeat: bool) -> t
     return np.concatenate(entries).astype(np.int64), at
 
 
+def _are_small_planes(plan: Plan, pooled: tuple[Pooled, ...], code: int) -> bool:
+    """Whether there are many small planes of floats, each in one piece, and so are their results."""
+    if (
+        plan.reducer != "avg"
+        or plan.division is not None
+        or code not in (*range(F64 + 1), WIDE)
+        or plan.out_item != (np.dtype("f4") if plan.wide else plan.item)
+        or math.prod(k.length for k in plan.kept) < 8
+    ):
+        return False
+    elements, results = 1, 1
+    for axis in reversed(pooled):
+        table = axis.windows
+        if axis.x_stride != elements * plan.item.itemsize or axis.out_stride != results * plan.out_item.itemsize:
+            return False
+        elements *= table.length
+        results *= table.count
+    return elements <= SMALL and 0 < results <= SMALL
+
+
 # Nanoseconds per element read and per result, for the first call of a plan; then they are measured.
 _READ = {F64: 0.4, I64: 0.4, U64: 0.4}
 _RESULT = 1.0
@@ -387,6 +408,8 @@ def build(plan: Plan) -> _kernels.Call:
         path = "lanes"
     elif width > LANES or step > 4:
         path = "wide"
+    elif channels == 1 and not pack and _are_small_planes(plan, pooled, code):
+        path = "planes"
     else:
         path = "rows"
     out_size = plan.out_item.itemsize
@@ -414,6 +437,8 @@ def build(plan: Plan) -> _kernels.Call:
         sums = max((t["last"] - t["first"] for t in tiles), default=1) * channels
     elif path == "lanes":
         acc, sums = 1, 64
+    elif path == "planes":
+        acc = sums = 1
     elif plan.lanes == 1:
         acc = sums = channel_tile
     else:
@@ -446,6 +471,7 @@ def build(plan: Plan) -> _kernels.Call:
         "rows": len(tiles),
         "pixels": inner.windows.count * -(-channels // channel_tile),
         "copy": -(-channels // channel_tile),
+        "planes": 1,
         "lanes": inner.windows.count,
         "wide": inner.windows.count * (-(-channels // channel_tile) if plan.lanes == 1 else 1),
     }[path]
@@ -486,7 +512,10 @@ def build(plan: Plan) -> _kernels.Call:
         "sums_len": sums_len,
         "group": group,
         "planes": planes,
-        "units": 0 if empty or outputs == 0 else lines * outer_windows * per_line,
+        "plane": math.prod(a.windows.length for a in pooled) if path == "planes" else 0,
+        "line": inner.windows.length if path == "planes" else 0,
+        "results": outer_windows * inner.windows.count if path == "planes" else 0,
+        "units": 0 if empty or outputs == 0 else lines * (1 if path == "planes" else outer_windows) * per_line,
         "cost": min(int(plan.elements * _READ.get(code, 0.15) * (8 if pack else 1) + outputs * _RESULT), 2**60) + 100,
         "out_strides": packed_strides(plan.out_shape, plan.out_order, plan.out_dtype.itemsize),
     }

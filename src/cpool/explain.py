@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import arrays, cpu, dispatch, functional
+from . import _kernels, arrays, cpu, dispatch, functional
 from .errors import bad_kind, bad_value
 from .plan import Plan
 
@@ -54,24 +54,26 @@ def _plan(
     return plan, array, choice
 
 
-class Prepared:
+class Prepared(_kernels.Ready):
     """A call prepared once: `p(x)` or `p(x, out=...)` for arrays like the one it was prepared with."""
 
     def __init__(self, plan: Plan, squeeze: tuple[int, ...] | None, choice: dispatch.Choice) -> None:
         self.plan = plan
         self._squeeze = squeeze
         self._choice = choice
-        short = choice.name == "cpu" and not plan.slides
-        self._run: Callable[[Any, Any], Any] = cpu.call_of(plan).prepared(cpu.get_num_threads) if short else _nothing
+        if choice.name == "cpu" and not plan.slides:
+            self.bind(cpu.call_of(plan).prepared(cpu.get_num_threads), squeeze is None)
 
-    def __call__(self, x: Any, out: Any = None) -> Any:
-        """Pool x, which must have the shape and type that this was prepared for."""
+    def otherwise(self, x: Any, out: Any) -> Any:
+        """Pool x the long way: it lies otherwise in memory, or the result does."""
         if self._squeeze is not None:
-            return functional.without_axes(self._squeeze, self.plan.out_shape, x, out, self._slowly)
-        result = self._run(x, out)
-        return self._slowly(x, out) if result is None else result
+            return functional.without_axes(self._squeeze, self.plan.out_shape, x, out, self._whole)
+        return self._whole(x, out)
 
-    def _slowly(self, x: Any, out: Any) -> Any:
+    def _whole(self, x: Any, out: Any) -> Any:
+        result = self.short(x, out)
+        if result is not None:
+            return result
         plan = self.plan
         array, wrap = arrays.admit("x", x)
         if array.shape != plan.x_shape or array.dtype != plan.x_dtype:
@@ -104,10 +106,6 @@ class Prepared:
 
     def __repr__(self) -> str:
         return f"<prepared {self.plan.operation}: {self.plan.x_shape} -> {self.plan.out_shape}>"
-
-
-def _nothing(x: Any, out: Any) -> None:
-    """No short way: a call of several."""
 
 
 def prepare(operation: Any, x: Any, *args: Any, **options: Any) -> Prepared:
@@ -184,6 +182,7 @@ class Explanation:
 
 KERNELS = {
     "rows": "rows added into lines, lines folded into windows",
+    "planes": "small planes side by side, eight at a time",
     "pixels": "channels side by side, pixel after pixel",
     "lanes": "each window in 32 lanes",
     "wide": "long windows, block after block",

@@ -263,7 +263,7 @@ def _frozen(value: Any) -> Any:
 
 def _run(op: Operation, args: tuple[Any, ...], x: Any, dtype: Any, out: Any, backend: Any) -> Any:
     """One call, whole: seen before, or planned now."""
-    there = arrays.is_device_array(x)
+    there = type(x) is not np.ndarray and arrays.is_device_array(x)
     if backend is None and (there or dispatch.is_default()):
         short = dispatch.again if there else _kernels.again
         result = short(op.name, (*args, dtype), x, out)

@@ -187,7 +187,7 @@ class _Pool(_Layer):
         key, arguments = (x.shape, x.strides, x.dtype), self._arguments()
         if key in self._calls or not arguments.get("keepdims", True):
             return
-        call = prepare(self._operation, x, **arguments)._run
+        call = prepare(self._operation, x, **arguments).short
         self.__dict__["_calls"] = {key: call, **dict(list(self._calls.items())[: HELD - 1])}
 
     def extra_repr(self) -> str:

@@ -18,6 +18,8 @@
 #define CPOOL_BLOCK 65536
 /* Columns of a window that are summed side by side. Part of the order of additions. */
 #define CPOOL_LANES 32
+/* Most elements, and results, of planes that are pooled side by side; as in cpu.py. */
+#define CPOOL_SMALL 256
 /* Readable elements behind every line and every list of sums. */
 #define CPOOL_PAD 16
 
@@ -64,6 +66,11 @@ typedef struct {
     int broadcast;
 } cpool_result;
 
+/* Scratch for eight planes, a plane in each lane of eight: their elements, one line of sums, their results. */
+typedef struct {
+    double *elements, *line, *results;
+} cpool_eight;
+
 /* `shift` is added to the addresses of all: planes that differ in nothing else share their jobs. */
 typedef void (*cpool_lines_fn)(const cpool_job *jobs, int64_t count, int64_t shift);
 typedef void (*cpool_fold_fn)(const cpool_job *lines, int64_t count, const cpool_fold *fold,
@@ -76,6 +83,11 @@ typedef void (*cpool_lanes_fn)(const cpool_job *windows, int64_t count, double *
 /* Like `thin`, tells whether a result needs another look: a largest that is -0. */
 typedef int (*cpool_finish_fn)(const cpool_result *rows, int64_t count, int64_t shift);
 
+struct cpool_call;
+/* Up to eight planes side by side, `step` bytes apart, to results `out_step` apart: see kernels.h. */
+typedef int (*cpool_planes_fn)(const struct cpool_call *c, const char *x, int64_t step, int64_t planes, char *out,
+                               int64_t out_step, const cpool_eight *scratch);
+
 enum cpool_reducer { CPOOL_AVG, CPOOL_MAX, CPOOL_REDUCERS };
 
 /* The kernels of one reducer. A "sum" is whatever it makes of a window. */
@@ -85,6 +97,7 @@ typedef struct {
     cpool_direct_fn direct[CPOOL_TYPES]; /* lines and fold in one, for lines of one row; or NULL */
     cpool_thin_fn thin[CPOOL_TYPES];     /* lines of few columns, to results of their own type (float, if wide); or NULL */
     cpool_lanes_fn lanes[CPOOL_TYPES];
+    cpool_planes_fn planes[CPOOL_TYPES]; /* to results of their own type (float, if wide); or NULL */
     cpool_finish_fn finish[4][CPOOL_TYPES]; /* by kind of sum and type of result */
     void (*copy[9])(char *to, const char *from, int64_t n); /* windows of one element, by its size; or NULL */
 } cpool_kernels;
@@ -112,7 +125,9 @@ const cpool_isa *cpool_isa_at(int index);
 
 #define CPOOL_MAXDIM 66
 
-enum cpool_path { CPOOL_PATH_ROWS, CPOOL_PATH_PIXELS, CPOOL_PATH_LANES, CPOOL_PATH_WIDE, CPOOL_PATH_COPY };
+enum cpool_path {
+    CPOOL_PATH_ROWS, CPOOL_PATH_PIXELS, CPOOL_PATH_LANES, CPOOL_PATH_WIDE, CPOOL_PATH_COPY, CPOOL_PATH_PLANES
+};
 
 /* One pooled axis: window i has count[i] taps from start[i], step apart; strides in bytes. */
 typedef struct {
@@ -127,7 +142,7 @@ typedef struct {
     cpool_fold fold;
 } cpool_tile;
 
-typedef struct {
+typedef struct cpool_call {
     const cpool_isa *isa;
     const cpool_kernels *kernels; /* of the reducer */
     int reducer;
@@ -149,6 +164,7 @@ typedef struct {
     int64_t tiles;
     const cpool_tile *tile;             /* PATH_ROWS: of the inner axis */
     int64_t channel_tile;               /* PATH_PIXELS and PATH_WIDE: channels at a time */
+    int64_t plane, line, results;       /* PATH_PLANES: elements of a plane and of a line of it, results, all neighbours */
     const int64_t *divisor_row;         /* which row of the divisor table outer window o uses */
     const double *divisor, *reciprocal; /* rows of inner.m entries */
     const double *divisor_wide, *reciprocal_wide; /* the same, each entry repeated per channel */

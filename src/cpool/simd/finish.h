@@ -2,7 +2,7 @@
 
 /* Of eight sums, at r.sums + i, and their divisor and its reciprocal: the quotients; whether a sum is one to mend. */
 #define QUOTIENT_F(odd, r, i, d, q) FN(f_div)(FN(f_ld)(r.sums + i), d, q)
-#define QUOTIENT_D(odd, r, i, d, q) FN(watched)(&odd, FN(D_ld)(r.sums + i, r.plane), d, (int)(r.n - i))
+#define QUOTIENT_D(odd, r, i, d, q) (void)q, FN(watched)(&odd, FN(D_ld)(r.sums + i, r.plane), d, (int)(r.n - i))
 static inline vf FN(watched)(int *odd, vd sum, vf d, int n)
 {
     vf all = FN(f_add)(sum.hi, sum.lo);
@@ -21,7 +21,7 @@ static inline vf FN(watched)(int *odd, vd sum, vf d, int n)
                     d = FN(f_ld)(r.divisor + i);                                                                   \
                     q = FN(f_ld)(r.reciprocal + i);                                                                \
                 }                                                                                                  \
-                vf result = QUOTIENT_##KIND(odd, r, i, d, q);                                                      \
+                vf result = (QUOTIENT_##KIND(odd, r, i, d, q));                                                     \
                 char *out = r.out + shift + i * (int64_t)sizeof(CTYPE);                                            \
                 if (i + 8 <= r.n)                                                                                  \
                     FN(to_##TYPE)(out, result);                                                                    \

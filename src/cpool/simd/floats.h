@@ -14,4 +14,6 @@
 #define WIDE FN(f_same)
 #define DIVIDED(sum, r, i) FN(f_div)(sum, FN(f_ld)((r)->divisor + (i)), FN(f_ld)((r)->reciprocal + (i)))
 #define ODD(result) 0
+#define PLANES
+#define QUOTIENT(sum, d, q) FN(f_div)(sum, d, q)
 #include "kernels.h"

@@ -64,6 +64,11 @@ STORE_SOME(bf16, uint16_t)
 #define ADDX FN(D_addx)
 #define BATCH 0
 #define FOLD8 FN(D_fold8)
+#define PLANES
+#define QUOTIENT(sum, d, q) FN(D_quotient)(sum, d)
+#define ODD(result) !FN(f_all_finite)(result)
+#define TO FN(to_f64)
+#define TON FN(ton_f64)
 #include "kernels.h"
 
 /* bytes: added in 16 bits, 128 rows at a time */
@@ -477,6 +482,8 @@ const cpool_isa FN(cpool_table) = {
          SINGLE(cpool_direct),
          THIN(cpool_thin),
          ALL_AND_WIDE(cpool_lanes),
+         {FN3(cpool_planes, f16), FN3(cpool_planes, bf16), FN3(cpool_planes, f32), FN3(cpool_planes, f64), NONE8,
+          FN3(cpool_planes, wide)},
          {FLOATS(cpool_finish_F), FLOATS(cpool_finish_D), ALL(cpool_finish_I), ALL(cpool_finish_W)},
          {NULL, NULL, FN(cpool_copy_16), NULL, FN(cpool_copy_32), NULL, NULL, NULL, FN(cpool_copy_64)},
      },
@@ -486,6 +493,7 @@ const cpool_isa FN(cpool_table) = {
          SHORT(cpool_direct_max),
          THIN_MAX(cpool_thin_max),
          ALL(cpool_lanes_max),
+         NONE,
          {SHORT(cpool_finish_M), NONE, LONG(cpool_finish_Q), NONE},
          {NULL, FN(cpool_same_8), FN(cpool_same_16), NULL, FN(cpool_same_32), NULL, NULL, NULL, FN(cpool_same_64)},
      }},

@@ -6,6 +6,7 @@
  *   FOLD8   eight A folded to the lanes of one; without it windows are folded one by one
  *   KEEP    the first elements of an X: where A is vf, lines of one row and of few columns have kernels of their own,
  *           with WIDE (an X as an A), DIVIDED (an A by its divisors), TO and TON (results), ODD (see finish.h)
+ *   PLANES  whether X is vf, and small planes are pooled side by side; with QUOTIENT (an A by one divisor)
  */
 
 #define K2(kind, word) kind##_##word
@@ -18,6 +19,9 @@
 #define A_PICKED K1(KIND, picked)
 #define A_PICKED_ANY K1(KIND, picked_any)
 #define NAME(op) FN3(cpool_##op, TYPE)
+#ifndef TO_SIZE
+#define TO_SIZE SIZE
+#endif
 
 /* All rows of `count` vectors, which stay in registers; the last of them has `tail` elements (8: whole). */
 static inline __attribute__((always_inline)) void NAME(strip)(const cpool_job *job, const char *base, ACC *acc, int count, int tail)
@@ -264,9 +268,6 @@ static void NAME(direct)(const cpool_job *lines, int64_t count, const cpool_fold
 }
 
 #if HAS_PERM && defined(TO)
-#ifndef TO_SIZE
-#define TO_SIZE SIZE
-#endif
 /* Lines of at most sixteen columns stay in registers from the first row to the results. */
 static inline __attribute__((always_inline)) int NAME(thin_line)(const cpool_job *job, const char *base, int n,
                                                                const cpool_fold *f, const cpool_result *r, char *out)
@@ -312,6 +313,102 @@ static int NAME(thin)(const cpool_job *lines, int64_t count, int64_t shift, cons
     return odd;
 }
 #endif
+#endif
+
+#ifdef PLANES
+/* A window of `count` neighbours in a line of eights, folded by halves. */
+static inline __attribute__((always_inline)) A NAME(across)(const double *p, int64_t plane, int64_t step, int64_t count)
+{
+    A a[CPOOL_LANES];
+#define AT(i) A_LD(p + (i) * step, plane)
+    switch (count) {
+    case 0:
+        return A_ZERO();
+    case 1:
+        return AT(0);
+    case 2:
+        return A_ADD(AT(0), AT(1));
+    case 3:
+        return A_ADD(A_ADD(AT(0), AT(2)), AT(1));
+    case 4:
+        return A_ADD(A_ADD(AT(0), AT(2)), A_ADD(AT(1), AT(3)));
+    }
+    int64_t half = 4;
+    while (2 * half < count)
+        half *= 2;
+    for (int64_t l = 0; l < half; l++)
+        a[l] = l + half < count ? A_ADD(AT(l), AT(l + half)) : AT(l);
+#undef AT
+    for (half /= 2; half; half /= 2)
+        for (int64_t l = 0; l < half; l++)
+            a[l] = A_ADD(a[l], a[l + half]);
+    return a[0];
+}
+
+/* Small planes, eight at a time, a plane in each lane: no window is too small for whole vectors then. */
+static int NAME(planes)(const cpool_call *c, const char *x, int64_t x_step, int64_t planes, char *out, int64_t out_step,
+                        const cpool_eight *s)
+{
+    const int64_t n = c->plane, columns = c->line, windows = c->inner.m, step = 8 * c->inner.step;
+    const int64_t apart = 8 * (columns + columns % 2); /* sums are made by twos */
+    const int64_t *start = c->inner.start, *count = c->inner.count;
+    double *elements = s->elements, *line = s->line, *to = s->results;
+    const char *from[8];
+    const double *row[CPOOL_SMALL];
+    int odd = 0;
+    for (int k = 0; k < 8; k++)
+        from[k] = x + (k < planes ? k * x_step : 0);
+    for (int64_t i = 0; i < n; i += 8) {
+        X v[8];
+        if (n - i >= 8)
+            for (int k = 0; k < 8; k++)
+                v[k] = XLD(from[k] + i * SIZE);
+        else
+            for (int k = 0; k < 8; k++)
+                v[k] = XLDN(from[k] + i * SIZE, (int)(n - i));
+        FN(f_turn8)(v);
+        for (int k = 0; k < 8; k++)
+            FN(f_st)(elements + 8 * (i + k), v[k]);
+    }
+    for (int64_t o = 0; o < c->outer_windows; o++) {
+        const int64_t *off = c->row_off + c->row_at[o], rows = c->row_at[o + 1] - c->row_at[o];
+        for (int64_t r = 0; r < rows; r++)
+            row[r] = elements + 8 * (off[r] / SIZE);
+        for (int64_t i = 0; i < columns; i += 2) {
+            A a = A_ZERO(), b = A_ZERO();
+            for (int64_t r = 0; r < rows; r++) {
+                a = ADDX(a, FN(f_ld)(row[r] + 8 * i));
+                b = ADDX(b, FN(f_ld)(row[r] + 8 * i + 8));
+            }
+            A_ST(line + 8 * i, apart, a);
+            A_ST(line + 8 * i + 8, apart, b);
+        }
+        const double *divisor = c->divisor + c->divisor_row[o] * windows;
+        const double *reciprocal = c->reciprocal + c->divisor_row[o] * windows;
+        (void)reciprocal;
+        for (int64_t j = 0; j < windows; j++, to += 8) {
+            A sum = NAME(across)(line + 8 * start[j], apart, step, count[j]);
+            vf result = QUOTIENT(sum, FN(f_set)(divisor[j]), FN(f_set)(reciprocal[j]));
+            odd |= ODD(result);
+            FN(f_st)(to, result);
+        }
+    }
+    for (int64_t i = 0; i < c->results; i += 8) {
+        vf v[8];
+        const int some = c->results - i < 8 ? (int)(c->results - i) : 8;
+        for (int k = 0; k < 8; k++)
+            v[k] = FN(f_ld)(s->results + 8 * (i + k));
+        FN(f_turn8)(v);
+        for (int k = 0; k < planes; k++) {
+            char *p = out + k * out_step + i * TO_SIZE;
+            if (some < 8)
+                TON(p, v[k], some);
+            else
+                TO(p, v[k]);
+        }
+    }
+    return odd;
+}
 #endif
 
 /* The sums of windows whose rows are contiguous: n is the width, and `run` windows lie run_step apart. */
@@ -387,6 +484,8 @@ static void NAME(lanes)(const cpool_job *jobs, int64_t count, double *sums, int6
 #undef WIDE
 #undef DIVIDED
 #undef ODD
+#undef PLANES
+#undef QUOTIENT
 #undef ROWS
 #undef TO
 #undef TO_SIZE

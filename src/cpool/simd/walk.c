@@ -25,6 +25,9 @@ static int64_t map_scratch(const cpool_call *c, char *base, scratch_map *map)
     TAKE(sums, double, sums);
     TAKE(part, double, one);
     TAKE(total, double, one);
+    TAKE(eight.elements, double, round_up(c->plane + 1, 8) * 8);
+    TAKE(eight.line, double, c->planes * (c->line + 1) * 8);
+    TAKE(eight.results, double, round_up(c->results, 8) * 8);
     TAKE(jobs, cpool_job, c->group);
     TAKE(results, cpool_result, c->group);
     TAKE(rows, int64_t, c->row_off ? 1 : c->max_rows);
@@ -406,6 +409,31 @@ static void run_alike(const cpool_call *c, const char *x, char *out, cursor *at,
     }
 }
 
+/* Small planes, eight at a time. */
+static void run_eights(const cpool_call *c, const char *x, char *out, cursor *at, int64_t units, scratch_map *s)
+{
+    const int last = c->kept - 1;
+    while (units) {
+        const int64_t some = least(least(8, units), c->kept_len[last] - at->kept[last]);
+        const int64_t step = c->kept_x[last], out_step = c->kept_out[last];
+        char *to = out + at->out;
+        const char *from = x + at->x;
+        const int odd = c->kernels->planes[c->type](c, from, step, some, to, out_step, &s->eight);
+        for (int64_t i = 0; odd && i < c->results; i++)
+            for (int64_t k = 0; k < some; k++) {
+                if (s->eight.results[8 * i + k] - s->eight.results[8 * i + k] == 0.0)
+                    continue;
+                const int64_t o = i / c->inner.m, j = i % c->inner.m;
+                const double divisor = c->divisor[c->divisor_row[o] * c->inner.m + j];
+                const double value = rescued(c, from + k * step, o, j, 0, s, divisor);
+                cpool_store_floats(c->out_type, &value, 1, to + k * out_step + i * c->out_size);
+            }
+        units -= some;
+        for (int64_t k = 0; k < some; k++)
+            advance_line(c, at);
+    }
+}
+
 /* Nothing to pool. */
 static void run_copy(const cpool_call *c, const char *x, char *out, cursor *at, int64_t units)
 {
@@ -726,6 +754,9 @@ void cpool_run(const cpool_call *c, const char *x, char *out, int64_t *indices, 
         break;
     case CPOOL_PATH_PIXELS:
         run_pixels(c, x, out, &at, end - begin, &s);
+        break;
+    case CPOOL_PATH_PLANES:
+        run_eights(c, x, out, &at, end - begin, &s);
         break;
     case CPOOL_PATH_COPY:
         run_copy(c, x, out, &at, end - begin);

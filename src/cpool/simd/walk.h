@@ -10,6 +10,7 @@ static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 /* One thread's scratch: see map_scratch. */
 typedef struct {
     double *acc, *sums, *part, *total;
+    cpool_eight eight;
     cpool_job *jobs;
     cpool_result *results;
     int64_t *rows;
@@ -21,7 +22,7 @@ typedef struct {
 
 /* ---- where we are ------------------------------------------------------------------------- */
 
-/* A piece of work: kept index k, outer window o, inner window (or tile of them) j, channels from t * channel_tile. */
+/* A piece of work: kept index k and, unless that is all, outer window o, inner window (or tile of them) j, channels from t * channel_tile. */
 typedef struct {
     int64_t o, j, t;
     int64_t x, out; /* bytes to the kept index; out: to the outer window as well */
@@ -31,13 +32,14 @@ typedef struct {
 
 static inline void cursor_set(const cpool_call *c, cursor *at, int64_t unit)
 {
-    at->js = c->path == CPOOL_PATH_ROWS ? c->tiles : c->inner.m;
+    const int whole = c->path == CPOOL_PATH_PLANES;
+    at->js = whole ? 1 : c->path == CPOOL_PATH_ROWS ? c->tiles : c->inner.m;
     at->ts = c->lanes == 1 ? (c->channels + c->channel_tile - 1) / c->channel_tile : 1;
     at->t = unit % at->ts;
     unit /= at->ts;
     at->j = unit % at->js;
     unit /= at->js;
-    int64_t o = at->o = unit % c->outer_windows, k = unit / c->outer_windows;
+    int64_t o = at->o = whole ? 0 : unit % c->outer_windows, k = whole ? unit : unit / c->outer_windows;
     at->x = at->out = 0;
     for (int a = c->kept - 1; a >= 0; a--) {
         at->kept[a] = k % c->kept_len[a];
