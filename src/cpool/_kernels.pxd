@@ -50,7 +50,9 @@ cdef extern from "simd/cpool_simd.h" nogil:
         int lanes
         int64_t tiles
         const cpool_tile *tile
-        int64_t channel_tile, plane, line, results
+        int64_t channel_tile
+        int quick
+        int64_t plane, line, results
         const int64_t *divisor_row
         const double *divisor
         const double *reciprocal

@@ -193,6 +193,7 @@ GROUP = 2048  # elements of the lines that are worked on together
 LINES = 64  # the most of them; as in simd/walk.c
 STRIP = 64  # elements of a line that AVX-512 keeps in registers
 PAD = 16
+TAPS = 64  # of windows that channels pass one strip after the other
 SMALL = 256  # elements, and results, of planes that are worth pooling side by side
 ROW_TABLE = 32768  # rows of outer windows that are listed once; more are listed as they come
 
@@ -500,6 +501,7 @@ def build(plan: Plan) -> _kernels.Call:
         "channel_x": axis.x_stride if axis else size,
         "channel_out": channel_out,
         "channel_tile": channel_tile,
+        "quick": max_rows * width <= TAPS,
         "lanes": plan.lanes,
         "tiles": tiles,
         "divisor_row": rows,

@@ -83,6 +83,7 @@ typedef void (*cpool_lanes_fn)(const cpool_job *windows, int64_t count, double *
 /* Like `thin`, tells whether a result needs another look: a largest that is -0. */
 typedef int (*cpool_finish_fn)(const cpool_result *rows, int64_t count, int64_t shift);
 
+typedef int (*cpool_pixels_fn)(const cpool_job *windows, int64_t count, const cpool_result *results);
 struct cpool_call;
 /* Up to eight planes side by side, `step` bytes apart, to results `out_step` apart: see kernels.h. */
 typedef int (*cpool_planes_fn)(const struct cpool_call *c, const char *x, int64_t step, int64_t planes, char *out,
@@ -98,6 +99,7 @@ typedef struct {
     cpool_thin_fn thin[CPOOL_TYPES];     /* lines of few columns, to results of their own type (float, if wide); or NULL */
     cpool_lanes_fn lanes[CPOOL_TYPES];
     cpool_planes_fn planes[CPOOL_TYPES]; /* to results of their own type (float, if wide); or NULL */
+    cpool_pixels_fn pixels[CPOOL_TYPES]; /* likewise: lines and their results in one */
     cpool_finish_fn finish[4][CPOOL_TYPES]; /* by kind of sum and type of result */
     void (*copy[9])(char *to, const char *from, int64_t n); /* windows of one element, by its size; or NULL */
 } cpool_kernels;
@@ -164,6 +166,7 @@ typedef struct cpool_call {
     int64_t tiles;
     const cpool_tile *tile;             /* PATH_ROWS: of the inner axis */
     int64_t channel_tile;               /* PATH_PIXELS and PATH_WIDE: channels at a time */
+    int quick;                          /* PATH_PIXELS: windows have few taps */
     int64_t plane, line, results;       /* PATH_PLANES: elements of a plane and of a line of it, results, all neighbours */
     const int64_t *divisor_row;         /* which row of the divisor table outer window o uses */
     const double *divisor, *reciprocal; /* rows of inner.m entries */

@@ -452,6 +452,7 @@ FIRST(u64, uint64_t, 64, b ^ INT64_MIN)
 
 #define NONE8 NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 #define FLOATS(op) {FN3(op, f16), FN3(op, bf16), FN3(op, f32), FN3(op, f64), NONE8}
+#define FLOATS_AND_WIDE(op) {FN3(op, f16), FN3(op, bf16), FN3(op, f32), FN3(op, f64), NONE8, FN3(op, wide)}
 #define ALL(op) \
     {FN3(op, f16), FN3(op, bf16), FN3(op, f32), FN3(op, f64), FN3(op, i8), FN3(op, u8), FN3(op, i16), FN3(op, u16), \
      FN3(op, i32), FN3(op, u32), FN3(op, i64), FN3(op, u64)}
@@ -482,8 +483,8 @@ const cpool_isa FN(cpool_table) = {
          SINGLE(cpool_direct),
          THIN(cpool_thin),
          ALL_AND_WIDE(cpool_lanes),
-         {FN3(cpool_planes, f16), FN3(cpool_planes, bf16), FN3(cpool_planes, f32), FN3(cpool_planes, f64), NONE8,
-          FN3(cpool_planes, wide)},
+         FLOATS_AND_WIDE(cpool_planes),
+         FLOATS_AND_WIDE(cpool_pixels),
          {FLOATS(cpool_finish_F), FLOATS(cpool_finish_D), ALL(cpool_finish_I), ALL(cpool_finish_W)},
          {NULL, NULL, FN(cpool_copy_16), NULL, FN(cpool_copy_32), NULL, NULL, NULL, FN(cpool_copy_64)},
      },
@@ -494,6 +495,7 @@ const cpool_isa FN(cpool_table) = {
          THIN_MAX(cpool_thin_max),
          ALL(cpool_lanes_max),
          NONE,
+         FLOAT_MAX(cpool_pixels_max),
          {SHORT(cpool_finish_M), NONE, LONG(cpool_finish_Q), NONE},
          {NULL, FN(cpool_same_8), FN(cpool_same_16), NULL, FN(cpool_same_32), NULL, NULL, NULL, FN(cpool_same_64)},
      }},
@@ -504,6 +506,7 @@ const cpool_isa FN(cpool_table) = {
 };
 #undef NONE8
 #undef FLOATS
+#undef FLOATS_AND_WIDE
 #undef ALL
 #undef FOLD
 #undef SINGLE

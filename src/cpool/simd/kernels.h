@@ -5,8 +5,9 @@
  *   BATCH   0, or how many rows may be added in X itself (exactly) before ADDX; XADD, XZERO
  *   FOLD8   eight A folded to the lanes of one; without it windows are folded one by one
  *   KEEP    the first elements of an X: where A is vf, lines of one row and of few columns have kernels of their own,
- *           with WIDE (an X as an A), DIVIDED (an A by its divisors), TO and TON (results), ODD (see finish.h)
- *   PLANES  whether X is vf, and small planes are pooled side by side; with QUOTIENT (an A by one divisor)
+ *           with WIDE (an X as an A), DIVIDED (an A by its divisors), TO and TON (results), QUOTIENT (an A by a
+ *           divisor), ODD (see finish.h)
+ *   PLANES  whether X is vf, and small planes are pooled side by side
  */
 
 #define K2(kind, word) kind##_##word
@@ -23,8 +24,10 @@
 #define TO_SIZE SIZE
 #endif
 
-/* All rows of `count` vectors, which stay in registers; the last of them has `tail` elements (8: whole). */
-static inline __attribute__((always_inline)) void NAME(strip)(const cpool_job *job, const char *base, ACC *acc, int count, int tail)
+/* All rows of `count` vectors, which stay in registers; the last of them has `tail` elements (8: whole). Then to `acc`,
+ * or, divided by the one divisor of `r`, to `out`; whether a result is odd. */
+static inline __attribute__((always_inline)) int NAME(strip)(const cpool_job *job, const char *base, ACC *acc, int count, int tail,
+                                                            const cpool_result *r, char *out)
 {
     A a[STRIP];
     for (int u = 0; u < count; u++)
@@ -79,8 +82,26 @@ static inline __attribute__((always_inline)) void NAME(strip)(const cpool_job *j
     for (int u = 0; u < count; u++)
         a[u] = ADDX(a[u], part[u]);
 #endif
+#ifdef TO
+    if (r) {
+        const vf divisor = FN(f_set)(r->divisor[0]), reciprocal = FN(f_set)(r->reciprocal[0]);
+        int odd = 0;
+        (void)divisor, (void)reciprocal;
+        for (int u = 0; u < count; u++) {
+            const vf result = QUOTIENT(a[u], divisor, reciprocal);
+            odd |= ODD(result);
+            if (u + 1 == count && tail < 8)
+                TON(out + 8 * TO_SIZE * u, result, tail);
+            else
+                TO(out + 8 * TO_SIZE * u, result);
+        }
+        return odd;
+    }
+#endif
+    (void)r, (void)out;
     for (int u = 0; u < count; u++)
         A_ST(acc + 8 * u, job->plane, a[u]);
+    return 0;
 }
 
 /* Rows into accumulators in memory, from element 0 to n. */
@@ -136,9 +157,9 @@ static inline __attribute__((always_inline)) void NAME(line)(const cpool_job *jo
 #define STRIP_OF(C)                                                                                                \
     case C:                                                                                                        \
         if (tail == 8)                                                                                             \
-            NAME(strip)(job, base, acc, C, 8);                                                                        \
+            NAME(strip)(job, base, acc, C, 8, NULL, NULL);                                                         \
         else                                                                                                       \
-            NAME(strip)(job, base, acc, C, tail);                                                                     \
+            NAME(strip)(job, base, acc, C, tail, NULL, NULL);                                                      \
         return;
         switch ((n + 7) / 8) {
             STRIP_OF(1) STRIP_OF(2)
@@ -173,6 +194,38 @@ static void NAME(lines)(const cpool_job *jobs, int64_t count, int64_t shift)
     for (int64_t g = 0; g < count; g++)
         NAME(line)(jobs + g, jobs[g].base + shift);
 }
+
+#ifdef TO
+/* Windows of channels, to results: as many channels at a time as registers hold. */
+static int NAME(pixels)(const cpool_job *jobs, int64_t count, const cpool_result *results)
+{
+    int odd = 0;
+    for (int64_t g = 0; g < count; g++) {
+        const cpool_job *job = jobs + g;
+        const cpool_result *r = results + g;
+        int64_t i = 0;
+        for (; job->n - i >= 8 * STRIP; i += 8 * STRIP)
+            odd |= NAME(strip)(job, job->base + i * SIZE, (ACC *)job->acc, STRIP, 8, r, r->out + i * TO_SIZE);
+        const int tail = (int)((job->n - i - 1) % 8) + 1;
+#define STRIP_OF(C)                                                                                                \
+    case C:                                                                                                        \
+        odd |= NAME(strip)(job, job->base + i * SIZE, (ACC *)job->acc, C, tail, r, r->out + i * TO_SIZE);         \
+        break;
+        switch ((job->n - i + 7) / 8) {
+            STRIP_OF(1)
+#if STRIP > 2
+            STRIP_OF(2) STRIP_OF(3)
+#endif
+#if STRIP > 4
+            STRIP_OF(4) STRIP_OF(5) STRIP_OF(6) STRIP_OF(7)
+#endif
+            STRIP_OF(STRIP)
+        }
+#undef STRIP_OF
+    }
+    return odd;
+}
+#endif
 
 /* The 32 lanes of one window, element i of a row in lane i % 32; `vectors` hold what is left of a row after the
  * last whole 32, the last of them `tail` elements. */

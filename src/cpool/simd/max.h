@@ -20,6 +20,7 @@
 #define FOLD8 FN(f_max8)
 #define KEEP LANE(fill)
 #define DIVIDED(sum, r, i) ((void)(r), sum)
+#define QUOTIENT(sum, d, q) (sum)
 #define ODD FN(f_odd)
 #endif
 #include "kernels.h"

@@ -233,11 +233,19 @@ static void add_result(const cpool_call *c, scratch_map *s, int64_t *made, char 
             (cpool_result){sums, plane, divisor, c->reciprocal_wide + entry * c->channels, width, to, 0};
 }
 
+/* Whether results have the type that kernels which store them store. */
+static int is_own(const cpool_call *c) { return c->out_type == (c->type == CPOOL_WIDE ? CPOOL_F32 : c->type); }
+
 /* Whether lines go straight to results. */
 static int is_thin(const cpool_call *c, const cpool_tile *tile)
 {
-    const int own = c->type == CPOOL_WIDE ? CPOOL_F32 : c->type;
-    return tile->fold.thin && c->kernels->thin[c->type] && c->out_type == own && c->dense_out && c->row_off && !c->pack;
+    return tile->fold.thin && c->kernels->thin[c->type] && is_own(c) && c->dense_out && c->row_off && !c->pack;
+}
+
+/* Whether windows of channels go straight to results: their taps are few and stay in L1 while channels follow. */
+static int is_quick(const cpool_call *c)
+{
+    return c->quick && c->kernels->pixels[c->type] && is_own(c) && c->dense_out && c->row_off && !c->pack;
 }
 
 /* Rows into lines, and lines into windows. */
@@ -352,7 +360,7 @@ static void run_any_rows(const cpool_call *c, const char *x, char *out, cursor *
 
 static void run_pixels(const cpool_call *c, const char *x, char *out, cursor *at, int64_t units, scratch_map *s)
 {
-    const int settles = needs_settling(c);
+    const int settles = needs_settling(c), quick = is_quick(c);
     const int scattered = !c->dense_out;
     prepare_slots(c, s, least(c->group, units));
     while (units) {
@@ -375,6 +383,13 @@ static void run_pixels(const cpool_call *c, const char *x, char *out, cursor *at
             r->out = out + at->out + at->j * c->inner.out_stride + channel * c->channel_out;
             if (c->pack || !c->row_off)
                 add_line(c, s, job, 1, 0, job->n);
+        }
+        if (quick) {
+            const int odd = c->kernels->pixels[c->type](s->jobs, filled, s->results);
+            if (c->kind != CPOOL_SUM_D)
+                s->odd |= odd;
+            if (c->kind != CPOOL_SUM_D || !odd)
+                continue;
         }
         if (!c->pack && c->row_off)
             c->kernels->lines[c->type](s->jobs, filled, 0);
