@@ -17,6 +17,7 @@ static int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
 enum {
     SUMS = 16384,     /* sums at a time */
     CHANNELS = 16,    /* neighbours that are summed together, or a multiple */
+    TOGETHER = 2048,  /* sums of small planes that are worked on together: they stay in L1 */
     SEGMENT = 131072, /* elements of a piece of work */
     SHARES = 16,      /* pieces of work that there should be */
     SHORTEST = 16384, /* elements of a piece that is worth it */
@@ -45,7 +46,7 @@ void cpool_scatter_cut(cpool_scatter *c)
     c->rows = SUMS / c->width;
     c->step = most(SOME / c->width, 1);
     c->parted = c->segments > 1 || c->rows < c->segment;
-    c->planes = c->segments == 1 && c->width == c->inner ? most(c->rows / c->segment, 1) : 1;
+    c->planes = c->segments == 1 && c->width == c->inner ? most(TOGETHER / c->segment, 1) : 1;
     c->chunks = parts(c->outputs, CHUNK);
 }
 
