@@ -112,7 +112,15 @@ def is_default() -> bool:
 
 @contextmanager
 def use_backend(backend: Any) -> Iterator[None]:
-    """Run the calls within the block on this backend, where they don't name one themselves."""
+    """Run the calls within the block on this backend, where they don't name one themselves.
+
+    "cpu", "opencl", "opencl:<number or part of a name>" or a `pyopencl.CommandQueue`; for arrays of the host.
+
+    >>> import numpy as np, cpool
+    >>> with cpool.use_backend("cpu"):
+    ...     cpool.explain("global_avg_pool", np.ones((1, 3, 8, 8))).why
+    'use_backend asked for it'
+    """
     token = _scoped.set(check("backend", backend))
     try:
         yield

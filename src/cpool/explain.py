@@ -113,6 +113,9 @@ def _nothing(x: Any, out: Any) -> None:
 def prepare(operation: Any, x: Any, *args: Any, **options: Any) -> Prepared:
     """The call `operation(x, ...)` prepared once, for loops where a microsecond counts.
 
+    `operation` is a pooling function or its name. What comes back is called with arrays of the shape and type
+    of x, and with `out=` if the result has a place already.
+
     >>> import numpy as np, cpool
     >>> x = np.ones((1, 64, 8, 9), np.float32)
     >>> pool = cpool.prepare(cpool.adaptive_avg_pool2d, x, (5, 7))
@@ -196,7 +199,7 @@ KERNELS = {
 
 
 def explain(operation: Any, x: Any, *args: Any, **options: Any) -> Explanation:
-    """What `operation(x, ...)` would run, where and why.
+    """What `operation(x, ...)` would run, where and why; nothing is run.
 
     >>> import numpy as np, cpool
     >>> told = cpool.explain("adaptive_avg_pool2d", np.ones((1, 64, 10, 9), np.float32), 7)
