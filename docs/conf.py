@@ -10,7 +10,7 @@ import cpool  # noqa: E402  # found where this Python has it: make docs says whe
 
 project = "cpool"
 author = "the cpool authors"
-copyright = "2026, the cpool authors"  # noqa: A001  # Sphinx's name for it
+copyright = "2026, the cpool authors"
 release = version = cpool.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "pictures"]
@@ -22,6 +22,7 @@ nitpicky = True
 default_role = "py:obj"  # `name` in a docstring links where there is something of this name
 nitpick_ignore_regex = [("py:obj", ".*")]  # and is code elsewhere
 autodoc_typehints = "none"
+smartquotes = False  # "valid" is an argument
 autodoc_member_order = "bysource"
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
@@ -33,6 +34,7 @@ html_static_path = ["_static"]
 html_css_files = ["cpool.css"]
 html_show_sphinx = False
 html_copy_source = False
+highlight_language = "text"  # where a block does not say
 pygments_style = "friendly"
 pygments_dark_style = "monokai"
 

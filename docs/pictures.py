@@ -18,13 +18,12 @@ from docutils.parsers.rst import Directive
 import cpool
 
 Span = tuple[int, int]
-CHARACTER = 6.8  # the width of one at 13 pixels, roughly; what is centred needs no better
 
 
 def svg(width: float, height: float, parts: Iterable[str]) -> str:
-    """A drawing of this size that shrinks with the page, but not until nobody can read it."""
+    """A drawing of this size that shrinks with the page, but not until nobody can read it: then it scrolls."""
     body = "\n".join(parts)
-    box = f'viewBox="0 0 {width:g} {height:g}" style="max-width: {width:g}px; min-width: {min(width, 560):g}px"'
+    box = f'viewBox="0 0 {width:g} {height:g}" style="max-width: {width:g}px; min-width: {width * 0.72:g}px"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {box} aria-hidden="true">\n{body}\n</svg>'
 
 
@@ -128,21 +127,26 @@ def table_of(*header: str) -> Rows:
     raise ValueError(f"{PERFORMANCE}: no table begins with {header}")
 
 
-def number(cell: str) -> float:
-    """The first number in a cell."""
+def first_number(cell: str) -> str:
+    """The first number in a cell, as it stands there."""
     found = re.search(r"\d+(\.\d+)?", cell)
     if found is None:
         raise ValueError(f"{PERFORMANCE}: {cell!r} holds no number")
-    return float(found[0])
+    return found[0]
 
 
-Bar = tuple[str, float, float | None]
+def number(cell: str) -> float:
+    """The first number in a cell."""
+    return float(first_number(cell))
+
+
+Bar = tuple[str, str, str | None]  # what, the cell of its mean, the cell of its least
 
 
 def bars(rows: Sequence[Bar], legend: str) -> str:
     """Ratios on a logarithmic scale: a bar from one to the mean, and a mark at the least."""
-    left, width, row, top = 235, 420, 26, 30
-    values = [v for _, mean, least in rows for v in (mean, least) if v is not None]
+    left, width, row, top = 14, 420, 42, 28
+    values = [number(cell) for _, mean, least in rows for cell in (mean, least) if cell is not None]
     low = math.log(min(0.5, *values) * 0.9)
     high = math.log(max(2.0, *values) * 1.25)
 
@@ -153,20 +157,23 @@ def bars(rows: Sequence[Bar], legend: str) -> str:
     parts = []
     for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50):
         if low <= math.log(tick) <= high:
-            parts.append(line([(at(tick), top - 8), (at(tick), bottom)], "one" if tick == 1 else "grid"))
+            x, kind = at(tick), "one" if tick == 1 else "grid"
+            # beside the bars, not through what is written above them
+            parts += [line([(x, y + 18), (x, y + row - 6)], kind) for y in range(top, bottom, row)]
             parts.append(text(at(tick), top - 14, f"{tick:g}", "middle muted"))
-    for i, (label, mean, least) in enumerate(rows):
+    for i, (label, cell, lowest) in enumerate(rows):
         y = top + i * row
+        mean = number(cell)
         begin, end = sorted((at(1), at(mean)))
         kind = "window" if mean >= 1 else "window wrong"
-        parts.append(text(left - 12, y + 15, label, "end"))
-        parts.append(rect(begin, y + 2, max(end - begin, 2), row - 8, kind, f"{label}: {mean:g}"))
-        parts.append(text(max(at(mean), at(1)) + 8, y + 15, f"{mean:g}", "value"))
-        if least is not None:
-            x, middle = at(least), y + row / 2 - 2
-            parts.append(f'<circle cx="{x:g}" cy="{middle:g}" r="4.5" class="least"><title>{least:g}</title></circle>')
-    parts.append(text(left, bottom + 18, legend, "muted"))
-    return svg(left + width + 50, bottom + 28, parts)
+        parts.append(text(2, y + 13, label))
+        parts.append(rect(begin, y + 19, max(end - begin, 2), row - 26, kind, f"{label}: {cell}"))
+        parts.append(text(max(at(mean), at(1)) + 8, y + 32, first_number(cell), "value"))
+        if lowest is not None:
+            x, middle, told = at(number(lowest)), y + 27, escape(lowest)
+            parts.append(f'<circle cx="{x:g}" cy="{middle:g}" r="4.5" class="least"><title>{told}</title></circle>')
+    parts.append(text(2, bottom + 16, legend, "muted"))
+    return svg(left + width + 46, bottom + 28, parts)
 
 
 def threads(cell: str) -> str:
@@ -177,7 +184,7 @@ def threads(cell: str) -> str:
 def operations() -> str:
     """Averages and the largest against torch."""
     rows = table_of("what", "channels", "threads", "torch/cpool", "least")
-    shown = [(f"{what}, {order}, {threads(n)}", number(mean), number(least)) for what, order, n, mean, least in rows]
+    shown = [(f"{what}, channels {order}, {threads(n)}", mean, least) for what, order, n, mean, least in rows]
     return bars(shown, "times torch's speed, geometric mean; the dot: the slowest shape")
 
 
@@ -186,25 +193,23 @@ def columns(*header: str) -> Rows:
     return table_of(*header, "first, 2 threads", "first, 1", "last, 2", "last, 1")
 
 
+HOW = [f"channels {order}, {threads(n)}" for order in ("first", "last") for n in "21"]
+
+
 def gradients() -> str:
     """Gradients against torch."""
     shown = [
-        (f"{row[0].removeprefix('gradient of ')}, {how}", number(cell), None)
+        (f"{row[0].removeprefix('gradient of ')}, {how}", cell, None)
         for row in columns("what")
         for how, cell in zip(HOW, row[1:], strict=True)
     ]
     return bars(shown, "times torch's speed, geometric mean")
 
 
-HOW = ("first, 2 threads", "first, 1 thread", "last, 2 threads", "last, 1 thread")
-
-
 def types() -> str:
     """Averages of other types against torch."""
     shown = [
-        (f"{row[0]}, {how}", number(cell), None)
-        for row in columns("type")
-        for how, cell in zip(HOW, row[1:5], strict=True)
+        (f"{row[0]}, {how}", cell, None) for row in columns("type") for how, cell in zip(HOW, row[1:5], strict=True)
     ]
     return bars(shown, "times torch's speed, geometric mean")
 
@@ -215,8 +220,8 @@ def opencl() -> str:
     shown = []
     for order, torch, own in rows:
         for whom, cell in (("torch", torch), ("cpool's CPU", own)):
-            least = re.search(r"least (\d+\.\d+)", cell)
-            shown.append((f"{order}, to {whom}", number(cell), float(least[1]) if least else None))
+            least = re.search(r"least [\d.]+", cell)
+            shown.append((f"{order}, to {whom}", cell, least and least[0]))
     return bars(shown, "times their speed, geometric mean; the dot: the slowest shape")
 
 
@@ -225,7 +230,7 @@ def opencl() -> str:
 
 def call() -> str:
     """The way of one call through the files, down and up again."""
-    left, width, height, gap = 30, 500, 44, 24
+    left, width, height, gap = 26, 440, 44, 22
     middle = left + width / 2
     steps = (
         ("cpool.adaptive_avg_pool2d(x, 7)", "what a user writes", "outside"),

@@ -123,7 +123,8 @@ def set_num_threads(n: int) -> None:
     """Let long calls use `n` threads, in every Python thread of this process.
 
     >>> import cpool
-    >>> cpool.set_num_threads(cpool.get_num_threads())  # what was the default stays so from now on
+    >>> n = cpool.get_num_threads()
+    >>> cpool.set_num_threads(n)  # what was the default is now the choice
     """
     global _chosen
     _chosen = _count("n", n)
@@ -137,7 +138,7 @@ def threads(n: int) -> Iterator[None]:
     >>> x = np.random.rand(64, 56, 56)
     >>> with cpool.threads(1):
     ...     alone = cpool.adaptive_avg_pool2d(x, 7)
-    >>> bool((alone == cpool.adaptive_avg_pool2d(x, 7)).all())  # the same bits on any number
+    >>> bool((alone == cpool.adaptive_avg_pool2d(x, 7)).all())  # on any number
     True
     """
     token = _scoped.set(_count("n", n))

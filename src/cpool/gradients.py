@@ -595,8 +595,9 @@ def adaptive_max_pool_backward(
     of x. Of the indices only this is asked: that they lie in their planes.
 
     >>> import numpy as np, cpool
-    >>> values, indices = cpool.adaptive_max_pool(np.array([3.0, 5.0, 7.0, 1.0, 4.0]), 3, return_indices=True)
-    >>> cpool.adaptive_max_pool_backward(np.ones(3), indices, (5,))
+    >>> x = np.array([3.0, 5.0, 7.0, 1.0, 4.0])
+    >>> values, indices = cpool.adaptive_max_pool(x, 3, return_indices=True)
+    >>> cpool.adaptive_max_pool_backward(np.ones(3), indices, x.shape)
     array([0., 1., 1., 0., 1.])
     """
     return _max(functional._ADAPTIVE_MAX[0], 0, axes, grad, indices, input_shape, out, backend)

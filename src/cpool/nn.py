@@ -238,7 +238,8 @@ class AdaptiveAvgPool3d(_AdaptiveAvgPool):
     """Averages (N, C, D, H, W) or (C, D, H, W) over adaptive windows: `cpool.adaptive_avg_pool3d`.
 
     >>> import numpy as np, cpool
-    >>> cpool.nn.AdaptiveAvgPool3d(2, data_format="channels_last")(np.ones((1, 7, 7, 7, 16))).shape
+    >>> pool = cpool.nn.AdaptiveAvgPool3d(2, data_format="channels_last")
+    >>> pool(np.ones((1, 7, 7, 7, 16))).shape
     (1, 2, 2, 2, 16)
     """
 
@@ -280,7 +281,8 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPool):
     """The largest of (N, C, D, H, W) or (C, D, H, W) in adaptive windows: `cpool.adaptive_max_pool3d`.
 
     >>> import numpy as np, cpool
-    >>> cpool.nn.AdaptiveMaxPool3d(2, data_format="channels_last")(np.ones((1, 7, 7, 7, 16), np.int8)).dtype
+    >>> pool = cpool.nn.AdaptiveMaxPool3d(2, data_format="channels_last")
+    >>> pool(np.ones((1, 7, 7, 7, 16), np.int8)).dtype
     dtype('int8')
     """
 
@@ -395,8 +397,10 @@ class MaxPool2d(_MaxPool):
 
     >>> import numpy as np, cpool
     >>> pool = cpool.nn.MaxPool2d(3, 2, 1)
-    >>> pool, pool(np.ones((1, 3, 7, 7))).shape
-    (MaxPool2d(kernel_size=3, stride=2, padding=1, dilation=1, ceil_mode=False), (1, 3, 4, 4))
+    >>> pool
+    MaxPool2d(kernel_size=3, stride=2, padding=1, dilation=1, ceil_mode=False)
+    >>> pool(np.ones((1, 3, 7, 7))).shape
+    (1, 3, 4, 4)
     """
 
     _operation, _rank = "max_pool2d", 2
