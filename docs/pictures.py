@@ -313,7 +313,8 @@ class Picture(Directive):
         if name not in PICTURES:
             raise self.error(f"picture: got {name!r}; one of {', '.join(PICTURES)} is needed")
         drawing = PICTURES[name](*map(int, arguments))
-        self.state.document.settings.record_dependencies.add(str(PERFORMANCE))
+        for path in (PERFORMANCE, __file__):  # when one of them changes, the page is made again
+            self.state.document.settings.record_dependencies.add(str(path))
         said = escape(" ".join(self.content), quote=True)
         figure = nodes.container(classes=["picture"])
         figure += nodes.raw("", f'<div class="drawing" role="img" tabindex="0" aria-label="{said}">', format="html")
