@@ -24,6 +24,7 @@ nitpick_ignore_regex = [("py:obj", ".*")]  # and is code elsewhere
 autodoc_typehints = "none"
 smartquotes = False  # "valid" is an argument
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

@@ -26,7 +26,9 @@ CHOICES = '"cpu", "opencl", "opencl:<number or name>" or a pyopencl.CommandQueue
 
 @dataclass(frozen=True)
 class Device:
-    """A device that can pool; `backend` is what to ask for it by."""
+    """A device that can pool: `backend` is what to ask for it by, `name` and `platform` are what it calls itself,
+    `units` its threads or compute units, `features` what it can do, `memory` its own in bytes, or None.
+    """
 
     backend: str
     name: str

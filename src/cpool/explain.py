@@ -129,7 +129,9 @@ def prepare(operation: Any, x: Any, *args: Any, **options: Any) -> Prepared:
 
 @dataclass(frozen=True)
 class AxisExplained:
-    """How one axis is pooled."""
+    """How one axis is pooled: `axis`, its `length`, the number of `windows` and their `kind`, how many elements the
+    `smallest` and the `largest` hold, and `strided`, the equal (kernel, stride) or None.
+    """
 
     axis: int
     length: int
@@ -142,7 +144,13 @@ class AxisExplained:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What would run, where and why."""
+    """What would run, where and why.
+
+    `operation`, `x_shape`, `x_dtype`, `out_shape` and `out_dtype` say what was asked; `axes` (an `AxisExplained`
+    each), `kind` and `strided` what windows these are; `backend` and `why`, `kernel`, `simd`, `threads`, `lanes`
+    (sums side by side) and `gathers` (rows are copied into tiles first) how it would run; `bytes_read` and
+    `bytes_written` what it must move at least. `str()` shows all of it.
+    """
 
     operation: str
     x_shape: tuple[int, ...]
