@@ -7,13 +7,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # whatever the extension is made of; Python files are used where they lie
 NATIVE = setup.py pyproject.toml $(wildcard tools/*.py src/cpool/*.pyx src/cpool/*.pxd src/cpool/simd/*)
 
-.PHONY: help demo test lint format build bench clean FORCE
+.PHONY: help demo test lint format build bench docs clean FORCE
 help:
 	@echo "make demo    pool something, check it, show speed and configuration"
 	@echo "make test    run the tests (PYTEST_ARGS='-k windows' some of them)"
 	@echo "make lint    ruff, cython-lint, mypy; make format mends what ruff can"
 	@echo "make build   source distribution and wheel, in dist/"
 	@echo "make bench   compare with torch, where installed, and with the memory's speed"
+	@echo "make docs    build the site, in docs/_build"
 	@echo "make clean   remove all that was made, environments too"
 
 demo: $(VENV)/.installed
@@ -37,6 +38,11 @@ build: $(VENV)/.dev
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/peers.py
+
+# The site: cpool is the one in src, built for this Python.
+docs: $(VENV)-docs/.installed
+	PYTHONPATH=src $(VENV)-docs/bin/python -m sphinx -b html -W --keep-going -n -q docs docs/_build
+	@echo "docs/_build/index.html"
 
 $(VENV)/.made:
 	@python=$$(sh tools/prerequisites.sh $(PYTHON)) && echo "$$python -m venv $(VENV)" && "$$python" -m venv $(VENV)
@@ -63,7 +69,17 @@ $(VENV)/.dev: $(VENV)/.installed pyproject.toml
 	$(PIP) "cpool[dev]"
 	@touch $@
 
+# What the extra "docs" names, and what cpool itself needs, in an environment of its own.
+EXTRA = from importlib.metadata import requires as r; \
+	print(*(n.split(";")[0] for n in r("cpool") if "extra ==" not in n or "docs" in n), sep="\n")
+
+$(VENV)-docs/.installed: $(VENV)/.installed
+	$(BIN)/python -m venv $(VENV)-docs
+	$(BIN)/python -c '$(EXTRA)' >$(VENV)-docs/requirements.txt
+	$(VENV)-docs/bin/python -m pip install --quiet --requirement $(VENV)-docs/requirements.txt
+	@touch $@
+
 clean:
-	rm -rf .venv .venv-* build dist src/*.egg-info src/cpool/_kernels*.so src/cpool/_kernels*.pyd
+	rm -rf .venv .venv-* build dist docs/_build src/*.egg-info src/cpool/_kernels*.so src/cpool/_kernels*.pyd
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests examples benchmarks tools -name __pycache__ -prune -exec rm -rf {} +

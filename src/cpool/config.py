@@ -35,7 +35,14 @@ def config() -> dict[str, Any]:
 
 
 def show_config(mode: str = "stdout") -> dict[str, Any] | None:
-    """Print what `config` finds, or return it with mode="dicts", like `numpy.show_config`."""
+    """Print what `config` finds, or return it with mode="dicts", like `numpy.show_config`.
+
+    >>> import cpool
+    >>> cpool.show_config()  # doctest: +ELLIPSIS
+    cpool: ...
+    >>> sorted(cpool.show_config(mode="dicts"))
+    ['build', 'cpool', 'devices', 'numpy', 'opencl', 'python', 'simd', 'threads']
+    """
     found = config()
     if mode == "dicts":
         return found

@@ -120,14 +120,27 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(n: int) -> None:
-    """Let long calls use `n` threads, in every Python thread of this process."""
+    """Let long calls use `n` threads, in every Python thread of this process.
+
+    >>> import cpool
+    >>> n = cpool.get_num_threads()
+    >>> cpool.set_num_threads(n)  # what was the default is now the choice
+    """
     global _chosen
     _chosen = _count("n", n)
 
 
 @contextmanager
 def threads(n: int) -> Iterator[None]:
-    """Let long calls within the block use `n` threads."""
+    """Let long calls within the block use `n` threads; it counts for this Python thread or task alone.
+
+    >>> import numpy as np, cpool
+    >>> x = np.random.rand(64, 56, 56)
+    >>> with cpool.threads(1):
+    ...     alone = cpool.adaptive_avg_pool2d(x, 7)
+    >>> bool((alone == cpool.adaptive_avg_pool2d(x, 7)).all())  # on any number
+    True
+    """
     token = _scoped.set(_count("n", n))
     try:
         yield

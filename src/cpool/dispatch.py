@@ -26,7 +26,9 @@ CHOICES = '"cpu", "opencl", "opencl:<number or name>" or a pyopencl.CommandQueue
 
 @dataclass(frozen=True)
 class Device:
-    """A device that can pool; `backend` is what to ask for it by."""
+    """A device that can pool: `backend` is what to ask for it by, `name` and `platform` are what it calls itself,
+    `units` its threads or compute units, `features` what it can do, `memory` its own in bytes, or None.
+    """
 
     backend: str
     name: str
@@ -112,7 +114,15 @@ def is_default() -> bool:
 
 @contextmanager
 def use_backend(backend: Any) -> Iterator[None]:
-    """Run the calls within the block on this backend, where they don't name one themselves."""
+    """Run the calls within the block on this backend, where they don't name one themselves.
+
+    "cpu", "opencl", "opencl:<number or part of a name>" or a `pyopencl.CommandQueue`; for arrays of the host.
+
+    >>> import numpy as np, cpool
+    >>> with cpool.use_backend("cpu"):
+    ...     cpool.explain("global_avg_pool", np.ones((1, 3, 8, 8))).why
+    'use_backend asked for it'
+    """
     token = _scoped.set(check("backend", backend))
     try:
         yield

@@ -8,7 +8,17 @@ import numpy as np
 
 
 class BackendUnavailable(RuntimeError):
-    """A backend that was asked for is not there; the message says which, why and what installs it."""
+    """A backend that was asked for is not there; the message says which, why and what installs it.
+
+    >>> import numpy as np, cpool
+    >>> def pooled(x):
+    ...     try:
+    ...         return cpool.global_avg_pool(x, backend="opencl")
+    ...     except cpool.BackendUnavailable:
+    ...         return cpool.global_avg_pool(x)  # nobody falls back for you
+    >>> pooled(np.ones((1, 2, 5, 5), np.float32)).shape
+    (1, 2, 1, 1)
+    """
 
 
 def bad_value(argument: str, came: object, wanted: str) -> NoReturn:

@@ -111,6 +111,9 @@ class Prepared(_kernels.Ready):
 def prepare(operation: Any, x: Any, *args: Any, **options: Any) -> Prepared:
     """The call `operation(x, ...)` prepared once, for loops where a microsecond counts.
 
+    `operation` is a pooling function or its name. What comes back is called with arrays of the shape and type
+    of x, and with `out=` if the result has a place already.
+
     >>> import numpy as np, cpool
     >>> x = np.ones((1, 64, 8, 9), np.float32)
     >>> pool = cpool.prepare(cpool.adaptive_avg_pool2d, x, (5, 7))
@@ -124,7 +127,9 @@ def prepare(operation: Any, x: Any, *args: Any, **options: Any) -> Prepared:
 
 @dataclass(frozen=True)
 class AxisExplained:
-    """How one axis is pooled."""
+    """How one axis is pooled: `axis`, its `length`, the number of `windows` and their `kind`, how many elements the
+    `smallest` and the `largest` hold, and `strided`, the equal (kernel, stride) or None.
+    """
 
     axis: int
     length: int
@@ -137,7 +142,13 @@ class AxisExplained:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What would run, where and why."""
+    """What would run, where and why.
+
+    `operation`, `x_shape`, `x_dtype`, `out_shape` and `out_dtype` say what was asked; `axes` (an `AxisExplained`
+    each), `kind` and `strided` what windows these are; `backend` and `why`, `kernel`, `simd`, `threads`, `lanes`
+    (sums side by side) and `gathers` (rows are copied into tiles first) how it would run; `bytes_read` and
+    `bytes_written` what it must move at least. `str()` shows all of it.
+    """
 
     operation: str
     x_shape: tuple[int, ...]
@@ -195,7 +206,7 @@ KERNELS = {
 
 
 def explain(operation: Any, x: Any, *args: Any, **options: Any) -> Explanation:
-    """What `operation(x, ...)` would run, where and why.
+    """What `operation(x, ...)` would run, where and why; nothing is run.
 
     >>> import numpy as np, cpool
     >>> told = cpool.explain("adaptive_avg_pool2d", np.ones((1, 64, 10, 9), np.float32), 7)

@@ -617,6 +617,9 @@ def global_avg_pool(
 ) -> Any:
     """Average over all axes but batch and channel.
 
+    They stay, with length 1, unless `keepdims` is False. Without a batch, say so by the letters of
+    `data_format`, as in "CHW".
+
     >>> import numpy as np, cpool
     >>> cpool.global_avg_pool(np.ones((8, 2048, 7, 7), np.float32), keepdims=False).shape
     (8, 2048)
@@ -637,7 +640,7 @@ def global_max_pool(
     out: Any = None,
     backend: Any = None,
 ) -> Any:
-    """The largest over all axes but batch and channel.
+    """The largest over all axes but batch and channel; the arguments are those of `global_avg_pool`.
 
     >>> import numpy as np, cpool
     >>> cpool.global_max_pool(np.arange(12.0).reshape(1, 2, 3, 2), keepdims=False)
@@ -692,6 +695,11 @@ def avg_pool(
     backend: Any = None,
 ) -> Any:
     """Average x over strided windows along any axes (all, if `axes` is None).
+
+    `kernel_size`, `stride` (None: the kernel_size), `dilation` and `padding` are an int or one per pooled axis.
+    `padding` may also be a pair (before, after) per axis, "valid", "same_upper" or "same_lower".
+    `count_include_pad` says whether padding counts in the divisor; None means True for numbers and False for
+    "same_*". `divisor_override` is a divisor for all windows; 1 gives sums.
 
     >>> import numpy as np, cpool
     >>> cpool.avg_pool(np.arange(10.0), 3, 2, padding=1)
@@ -790,6 +798,8 @@ def max_pool(
     backend: Any = None,
 ) -> Any:
     """The largest of strided windows along any axes (all, if `axes` is None); padding never wins.
+
+    The arguments are those of `avg_pool`; with `return_indices` the result is a pair, as in `adaptive_max_pool`.
 
     >>> import numpy as np, cpool
     >>> cpool.max_pool(np.arange(10.0), 3, 2, padding=1)

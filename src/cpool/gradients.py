@@ -405,7 +405,9 @@ def adaptive_avg_pool_backward(
     grad: Any, input_shape: Sequence[int], *, axes: Ints | None = None, out: Any = None, backend: Any = None
 ) -> Any:
     """The gradient of `adaptive_avg_pool` with respect to x.
-    The output size is the gradient's own. Element i gets the outputs whose windows hold it, each divided as it was.
+
+    `grad` has the shape of the result, `input_shape` is that of x; the output size is the gradient's own.
+    Element i gets the outputs whose windows hold it, each divided as it was.
 
     >>> import numpy as np, cpool
     >>> cpool.adaptive_avg_pool_backward(np.ones(3), (5,))
@@ -417,21 +419,38 @@ def adaptive_avg_pool_backward(
 def adaptive_avg_pool1d_backward(
     grad: Any, input_shape: Sequence[int], *, data_format: str = "channels_first", out: Any = None, backend: Any = None
 ) -> Any:
-    """The gradient of `adaptive_avg_pool1d` with respect to x."""
+    """The gradient of `adaptive_avg_pool1d` with respect to x.
+
+    >>> import numpy as np, cpool
+    >>> cpool.adaptive_avg_pool1d_backward(np.ones((1, 3)), (1, 5))
+    array([[0.5       , 0.83333333, 0.33333333, 0.83333333, 0.5       ]])
+    """
     return _avg(functional._ADAPTIVE_AVG[1], (data_format,), grad, input_shape, out, backend)
 
 
 def adaptive_avg_pool2d_backward(
     grad: Any, input_shape: Sequence[int], *, data_format: str = "channels_first", out: Any = None, backend: Any = None
 ) -> Any:
-    """The gradient of `adaptive_avg_pool2d` with respect to x."""
+    """The gradient of `adaptive_avg_pool2d` with respect to x.
+
+    >>> import numpy as np, cpool
+    >>> grad = np.ones((8, 64, 7, 7), np.float32)
+    >>> cpool.adaptive_avg_pool2d_backward(grad, (8, 64, 10, 9)).shape
+    (8, 64, 10, 9)
+    """
     return _avg(functional._ADAPTIVE_AVG[2], (data_format,), grad, input_shape, out, backend)
 
 
 def adaptive_avg_pool3d_backward(
     grad: Any, input_shape: Sequence[int], *, data_format: str = "channels_first", out: Any = None, backend: Any = None
 ) -> Any:
-    """The gradient of `adaptive_avg_pool3d` with respect to x."""
+    """The gradient of `adaptive_avg_pool3d` with respect to x.
+
+    >>> import numpy as np, cpool
+    >>> grad = np.ones((1, 2, 2, 2), np.float32)
+    >>> float(cpool.adaptive_avg_pool3d_backward(grad, (1, 4, 4, 4))[0, 0, 0, 0])
+    0.125
+    """
     return _avg(functional._ADAPTIVE_AVG[3], (data_format,), grad, input_shape, out, backend)
 
 
@@ -450,7 +469,14 @@ def avg_pool_backward(
     out: Any = None,
     backend: Any = None,
 ) -> Any:
-    """The gradient of `avg_pool` with respect to x."""
+    """The gradient of `avg_pool` with respect to x.
+
+    `grad` has the shape of the result, `input_shape` is that of x; the other arguments are those of the call.
+
+    >>> import numpy as np, cpool
+    >>> cpool.avg_pool_backward(np.ones(2), (5,), 3, 2)
+    array([0.33333333, 0.33333333, 0.66666667, 0.33333333, 0.33333333])
+    """
     args = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, dilation, axes)
     return _avg(functional._AVG[0], args, grad, input_shape, out, backend)
 
@@ -470,7 +496,12 @@ def avg_pool1d_backward(
     out: Any = None,
     backend: Any = None,
 ) -> Any:
-    """The gradient of `avg_pool1d` with respect to x."""
+    """The gradient of `avg_pool1d` with respect to x.
+
+    >>> import numpy as np, cpool
+    >>> cpool.avg_pool1d_backward(np.ones((1, 3)), (1, 6), 2)
+    array([[0.5, 0.5, 0.5, 0.5, 0.5, 0.5]])
+    """
     args = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, dilation, data_format)
     return _avg(functional._AVG[1], args, grad, input_shape, out, backend)
 
@@ -490,7 +521,13 @@ def avg_pool2d_backward(
     out: Any = None,
     backend: Any = None,
 ) -> Any:
-    """The gradient of `avg_pool2d` with respect to x."""
+    """The gradient of `avg_pool2d` with respect to x.
+
+    >>> import numpy as np, cpool
+    >>> cpool.avg_pool2d_backward(np.ones((1, 1, 2)), (1, 2, 3), 2, 1)
+    array([[[0.25, 0.5 , 0.25],
+            [0.25, 0.5 , 0.25]]])
+    """
     args = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, dilation, data_format)
     return _avg(functional._AVG[2], args, grad, input_shape, out, backend)
 
@@ -510,7 +547,12 @@ def avg_pool3d_backward(
     out: Any = None,
     backend: Any = None,
 ) -> Any:
-    """The gradient of `avg_pool3d` with respect to x."""
+    """The gradient of `avg_pool3d` with respect to x.
+
+    >>> import numpy as np, cpool
+    >>> cpool.avg_pool3d_backward(np.ones((1, 2, 2, 2)), (1, 4, 4, 4), 2).shape
+    (1, 4, 4, 4)
+    """
     args = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, dilation, data_format)
     return _avg(functional._AVG[3], args, grad, input_shape, out, backend)
 
@@ -524,7 +566,13 @@ def global_avg_pool_backward(
     out: Any = None,
     backend: Any = None,
 ) -> Any:
-    """The gradient of `global_avg_pool` with respect to x."""
+    """The gradient of `global_avg_pool` with respect to x.
+
+    >>> import numpy as np, cpool
+    >>> cpool.global_avg_pool_backward(np.array([[4.0, 8.0]]), (1, 2, 4), keepdims=False)
+    array([[[1., 1., 1., 1.],
+            [2., 2., 2., 2.]]])
+    """
     op = functional._GLOBAL_AVG
     if keepdims is True:
         return _avg(op, (data_format,), grad, input_shape, out, backend)
@@ -543,11 +591,13 @@ def adaptive_max_pool_backward(
 ) -> Any:
     """The gradient of `adaptive_max_pool` with respect to x.
 
-    Of the indices only this is asked: that they lie in their planes.
+    `grad` has the shape of the result, `indices` are what `return_indices=True` gave, `input_shape` is the shape
+    of x. Of the indices only this is asked: that they lie in their planes.
 
     >>> import numpy as np, cpool
-    >>> values, indices = cpool.adaptive_max_pool(np.array([3.0, 5.0, 7.0, 1.0, 4.0]), 3, return_indices=True)
-    >>> cpool.adaptive_max_pool_backward(np.ones(3), indices, (5,))
+    >>> x = np.array([3.0, 5.0, 7.0, 1.0, 4.0])
+    >>> values, indices = cpool.adaptive_max_pool(x, 3, return_indices=True)
+    >>> cpool.adaptive_max_pool_backward(np.ones(3), indices, x.shape)
     array([0., 1., 1., 0., 1.])
     """
     return _max(functional._ADAPTIVE_MAX[0], 0, axes, grad, indices, input_shape, out, backend)
@@ -562,7 +612,14 @@ def adaptive_max_pool1d_backward(
     out: Any = None,
     backend: Any = None,
 ) -> Any:
-    """The gradient of `adaptive_max_pool1d` with respect to x."""
+    """The gradient of `adaptive_max_pool1d` with respect to x.
+
+    >>> import numpy as np, cpool
+    >>> x = np.array([[3.0, 5.0, 7.0, 1.0, 4.0]])
+    >>> values, indices = cpool.adaptive_max_pool1d(x, 3, return_indices=True)
+    >>> cpool.adaptive_max_pool1d_backward(values, indices, x.shape)
+    array([[0., 5., 7., 0., 4.]])
+    """
     return _max(functional._ADAPTIVE_MAX[1], 1, data_format, grad, indices, input_shape, out, backend)
 
 
@@ -575,7 +632,16 @@ def adaptive_max_pool2d_backward(
     out: Any = None,
     backend: Any = None,
 ) -> Any:
-    """The gradient of `adaptive_max_pool2d` with respect to x."""
+    """The gradient of `adaptive_max_pool2d` with respect to x.
+
+    >>> import numpy as np, cpool
+    >>> x = np.arange(12.0).reshape(1, 3, 4)
+    >>> values, indices = cpool.adaptive_max_pool2d(x, 2, return_indices=True)
+    >>> cpool.adaptive_max_pool2d_backward(np.ones((1, 2, 2)), indices, x.shape)
+    array([[[0., 0., 0., 0.],
+            [0., 1., 0., 1.],
+            [0., 1., 0., 1.]]])
+    """
     return _max(functional._ADAPTIVE_MAX[2], 2, data_format, grad, indices, input_shape, out, backend)
 
 
@@ -588,7 +654,14 @@ def adaptive_max_pool3d_backward(
     out: Any = None,
     backend: Any = None,
 ) -> Any:
-    """The gradient of `adaptive_max_pool3d` with respect to x."""
+    """The gradient of `adaptive_max_pool3d` with respect to x.
+
+    >>> import numpy as np, cpool
+    >>> x = np.random.rand(2, 7, 7, 7)
+    >>> values, indices = cpool.adaptive_max_pool3d(x, 2, return_indices=True)
+    >>> cpool.adaptive_max_pool3d_backward(values, indices, x.shape).shape
+    (2, 7, 7, 7)
+    """
     return _max(functional._ADAPTIVE_MAX[3], 3, data_format, grad, indices, input_shape, out, backend)
 
 
@@ -601,7 +674,14 @@ def max_pool_backward(
     out: Any = None,
     backend: Any = None,
 ) -> Any:
-    """The gradient of `max_pool` with respect to x."""
+    """The gradient of `max_pool` with respect to x: where windows overlap, gradients are added.
+
+    >>> import numpy as np, cpool
+    >>> x = np.array([3.0, 5.0, 7.0, 1.0, 4.0])
+    >>> values, indices = cpool.max_pool(x, 3, 1, return_indices=True)
+    >>> cpool.max_pool_backward(np.ones(3), indices, x.shape)
+    array([0., 0., 3., 0., 0.])
+    """
     return _max(functional._MAX[0], 0, axes, grad, indices, input_shape, out, backend)
 
 
@@ -614,7 +694,14 @@ def max_pool1d_backward(
     out: Any = None,
     backend: Any = None,
 ) -> Any:
-    """The gradient of `max_pool1d` with respect to x."""
+    """The gradient of `max_pool1d` with respect to x.
+
+    >>> import numpy as np, cpool
+    >>> x = np.array([[3.0, 5.0, 7.0, 1.0, 4.0, 6.0]])
+    >>> values, indices = cpool.max_pool1d(x, 2, return_indices=True)
+    >>> cpool.max_pool1d_backward(values, indices, x.shape)
+    array([[0., 5., 7., 0., 0., 6.]])
+    """
     return _max(functional._MAX[1], 1, data_format, grad, indices, input_shape, out, backend)
 
 
@@ -627,7 +714,16 @@ def max_pool2d_backward(
     out: Any = None,
     backend: Any = None,
 ) -> Any:
-    """The gradient of `max_pool2d` with respect to x."""
+    """The gradient of `max_pool2d` with respect to x.
+
+    >>> import numpy as np, cpool
+    >>> x = np.arange(9.0).reshape(1, 3, 3)
+    >>> values, indices = cpool.max_pool2d(x, 2, 1, return_indices=True)
+    >>> cpool.max_pool2d_backward(np.ones((1, 2, 2)), indices, x.shape)
+    array([[[0., 0., 0.],
+            [0., 1., 1.],
+            [0., 1., 1.]]])
+    """
     return _max(functional._MAX[2], 2, data_format, grad, indices, input_shape, out, backend)
 
 
@@ -640,7 +736,14 @@ def max_pool3d_backward(
     out: Any = None,
     backend: Any = None,
 ) -> Any:
-    """The gradient of `max_pool3d` with respect to x."""
+    """The gradient of `max_pool3d` with respect to x.
+
+    >>> import numpy as np, cpool
+    >>> x = np.random.rand(2, 4, 4, 4)
+    >>> values, indices = cpool.max_pool3d(x, 2, return_indices=True)
+    >>> cpool.max_pool3d_backward(values, indices, x.shape).shape
+    (2, 4, 4, 4)
+    """
     return _max(functional._MAX[3], 3, data_format, grad, indices, input_shape, out, backend)
 
 
@@ -654,7 +757,15 @@ def global_max_pool_backward(
     out: Any = None,
     backend: Any = None,
 ) -> Any:
-    """The gradient of `global_max_pool` with respect to x."""
+    """The gradient of `global_max_pool` with respect to x.
+
+    >>> import numpy as np, cpool
+    >>> x = np.arange(6.0).reshape(1, 2, 3)
+    >>> values, indices = cpool.global_max_pool(x, keepdims=False, return_indices=True)
+    >>> cpool.global_max_pool_backward(values, indices, x.shape, keepdims=False)
+    array([[[0., 0., 2.],
+            [0., 0., 5.]]])
+    """
     op, shape = functional._GLOBAL_MAX, _as_shape(input_shape)
     grad, indices = _keep(op, (data_format,), keepdims, shape, grad, indices)
     axes = _axes_of(lambda: op.rule(shape, (data_format,)))[0]

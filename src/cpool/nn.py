@@ -215,7 +215,8 @@ class _AdaptiveAvgPool(_Pool):
 class AdaptiveAvgPool1d(_AdaptiveAvgPool):
     """Averages (N, C, L) or (C, L) over adaptive windows: `cpool.adaptive_avg_pool1d`.
 
-    >>> AdaptiveAvgPool1d(3)(np.arange(5.0)[None])
+    >>> import numpy as np, cpool
+    >>> cpool.nn.AdaptiveAvgPool1d(3)(np.arange(5.0)[None])
     array([[0.5, 2. , 3.5]])
     """
 
@@ -225,7 +226,8 @@ class AdaptiveAvgPool1d(_AdaptiveAvgPool):
 class AdaptiveAvgPool2d(_AdaptiveAvgPool):
     """Averages (N, C, H, W) or (C, H, W) over adaptive windows: `cpool.adaptive_avg_pool2d`.
 
-    >>> AdaptiveAvgPool2d((None, 7))(np.ones((1, 64, 10, 9))).shape
+    >>> import numpy as np, cpool
+    >>> cpool.nn.AdaptiveAvgPool2d((None, 7))(np.ones((1, 64, 10, 9))).shape
     (1, 64, 10, 7)
     """
 
@@ -235,7 +237,9 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPool):
 class AdaptiveAvgPool3d(_AdaptiveAvgPool):
     """Averages (N, C, D, H, W) or (C, D, H, W) over adaptive windows: `cpool.adaptive_avg_pool3d`.
 
-    >>> AdaptiveAvgPool3d(2, data_format="channels_last")(np.ones((1, 7, 7, 7, 16))).shape
+    >>> import numpy as np, cpool
+    >>> pool = cpool.nn.AdaptiveAvgPool3d(2, data_format="channels_last")
+    >>> pool(np.ones((1, 7, 7, 7, 16))).shape
     (1, 2, 2, 2, 16)
     """
 
@@ -252,19 +256,35 @@ class _AdaptiveMaxPool(_Pool):
 
 
 class AdaptiveMaxPool1d(_AdaptiveMaxPool):
-    """The largest of (N, C, L) or (C, L) in adaptive windows: `cpool.adaptive_max_pool1d`."""
+    """The largest of (N, C, L) or (C, L) in adaptive windows: `cpool.adaptive_max_pool1d`.
+
+    >>> import numpy as np, cpool
+    >>> cpool.nn.AdaptiveMaxPool1d(3, return_indices=True)(np.arange(5.0)[None])
+    (array([[1., 3., 4.]]), array([[1, 3, 4]]))
+    """
 
     _operation, _rank = "adaptive_max_pool1d", 1
 
 
 class AdaptiveMaxPool2d(_AdaptiveMaxPool):
-    """The largest of (N, C, H, W) or (C, H, W) in adaptive windows: `cpool.adaptive_max_pool2d`."""
+    """The largest of (N, C, H, W) or (C, H, W) in adaptive windows: `cpool.adaptive_max_pool2d`.
+
+    >>> import numpy as np, cpool
+    >>> cpool.nn.AdaptiveMaxPool2d((None, 7))(np.ones((1, 64, 10, 9))).shape
+    (1, 64, 10, 7)
+    """
 
     _operation, _rank = "adaptive_max_pool2d", 2
 
 
 class AdaptiveMaxPool3d(_AdaptiveMaxPool):
-    """The largest of (N, C, D, H, W) or (C, D, H, W) in adaptive windows: `cpool.adaptive_max_pool3d`."""
+    """The largest of (N, C, D, H, W) or (C, D, H, W) in adaptive windows: `cpool.adaptive_max_pool3d`.
+
+    >>> import numpy as np, cpool
+    >>> pool = cpool.nn.AdaptiveMaxPool3d(2, data_format="channels_last")
+    >>> pool(np.ones((1, 7, 7, 7, 16), np.int8)).dtype
+    dtype('int8')
+    """
 
     _operation, _rank = "adaptive_max_pool3d", 3
 
@@ -316,7 +336,8 @@ class _AvgPool(_Strided):
 class AvgPool1d(_AvgPool):
     """Averages (N, C, L) or (C, L) over strided windows: `cpool.avg_pool1d`.
 
-    >>> AvgPool1d(2)(np.arange(6.0)[None])
+    >>> import numpy as np, cpool
+    >>> cpool.nn.AvgPool1d(2)(np.arange(6.0)[None])
     array([[0.5, 2.5, 4.5]])
     """
 
@@ -326,7 +347,8 @@ class AvgPool1d(_AvgPool):
 class AvgPool2d(_AvgPool):
     """Averages (N, C, H, W) or (C, H, W) over strided windows: `cpool.avg_pool2d`.
 
-    >>> AvgPool2d(3, 2, padding="same_upper")(np.ones((1, 3, 7, 7))).shape
+    >>> import numpy as np, cpool
+    >>> cpool.nn.AvgPool2d(3, 2, padding="same_upper")(np.ones((1, 3, 7, 7))).shape
     (1, 3, 4, 4)
     """
 
@@ -334,7 +356,12 @@ class AvgPool2d(_AvgPool):
 
 
 class AvgPool3d(_AvgPool):
-    """Averages (N, C, D, H, W) or (C, D, H, W) over strided windows: `cpool.avg_pool3d`."""
+    """Averages (N, C, D, H, W) or (C, D, H, W) over strided windows: `cpool.avg_pool3d`.
+
+    >>> import numpy as np, cpool
+    >>> cpool.nn.AvgPool3d(2, ceil_mode=True)(np.ones((2, 5, 5, 5))).shape
+    (2, 3, 3, 3)
+    """
 
     _operation, _rank = "avg_pool3d", 3
 
@@ -355,19 +382,37 @@ class _MaxPool(_Strided):
 
 
 class MaxPool1d(_MaxPool):
-    """The largest of (N, C, L) or (C, L) in strided windows: `cpool.max_pool1d`."""
+    """The largest of (N, C, L) or (C, L) in strided windows: `cpool.max_pool1d`.
+
+    >>> import numpy as np, cpool
+    >>> cpool.nn.MaxPool1d(2)(np.arange(6.0)[None])
+    array([[1., 3., 5.]])
+    """
 
     _operation, _rank = "max_pool1d", 1
 
 
 class MaxPool2d(_MaxPool):
-    """The largest of (N, C, H, W) or (C, H, W) in strided windows: `cpool.max_pool2d`."""
+    """The largest of (N, C, H, W) or (C, H, W) in strided windows: `cpool.max_pool2d`.
+
+    >>> import numpy as np, cpool
+    >>> pool = cpool.nn.MaxPool2d(3, 2, 1)
+    >>> pool
+    MaxPool2d(kernel_size=3, stride=2, padding=1, dilation=1, ceil_mode=False)
+    >>> pool(np.ones((1, 3, 7, 7))).shape
+    (1, 3, 4, 4)
+    """
 
     _operation, _rank = "max_pool2d", 2
 
 
 class MaxPool3d(_MaxPool):
-    """The largest of (N, C, D, H, W) or (C, D, H, W) in strided windows: `cpool.max_pool3d`."""
+    """The largest of (N, C, D, H, W) or (C, D, H, W) in strided windows: `cpool.max_pool3d`.
+
+    >>> import numpy as np, cpool
+    >>> cpool.nn.MaxPool3d((1, 2, 2))(np.ones((3, 8, 6, 6), np.uint8)).shape
+    (3, 8, 3, 3)
+    """
 
     _operation, _rank = "max_pool3d", 3
 
@@ -379,7 +424,8 @@ class MaxPool3d(_MaxPool):
 class GlobalAvgPool(_Pool):
     """Averages over all axes but batch and channel: `cpool.global_avg_pool`.
 
-    >>> GlobalAvgPool(keepdims=False)(np.ones((8, 2048, 7, 7), np.float32)).shape
+    >>> import numpy as np, cpool
+    >>> cpool.nn.GlobalAvgPool(keepdims=False)(np.ones((8, 2048, 7, 7), np.float32)).shape
     (8, 2048)
     """
 
@@ -394,7 +440,12 @@ class GlobalAvgPool(_Pool):
 
 @dataclass(frozen=True, repr=False)
 class GlobalMaxPool(_Pool):
-    """The largest over all axes but batch and channel: `cpool.global_max_pool`."""
+    """The largest over all axes but batch and channel: `cpool.global_max_pool`.
+
+    >>> import numpy as np, cpool
+    >>> cpool.nn.GlobalMaxPool(keepdims=False)(np.arange(12.0).reshape(1, 2, 3, 2))
+    array([[ 5., 11.]])
+    """
 
     _: KW_ONLY
     data_format: str = "channels_first"
@@ -415,7 +466,9 @@ class SqueezeExcite(_Layer):
     The weights are copied, and the copies can't be written to. Two layers are equal if their weights are,
     bit for bit.
 
-    >>> SqueezeExcite(np.zeros((24, 96, 1, 1)), np.zeros(24), np.zeros((96, 24, 1, 1)), None, activation="relu")
+    >>> import numpy as np, cpool
+    >>> w1, w2 = np.zeros((24, 96, 1, 1)), np.zeros((96, 24, 1, 1))
+    >>> cpool.nn.SqueezeExcite(w1, np.zeros(24), w2, None, activation="relu")
     SqueezeExcite(input_channels=96, squeeze_channels=24, activation='relu', gate='sigmoid')
     """
 

@@ -48,7 +48,8 @@ class Windows:
     one, and how many there are; taps lie `step` apart. `counted` is the number of taps that the
     divisor counts when padding is included.
 
-    >>> table = windows(10, 7)
+    >>> import cpool
+    >>> table = cpool.windows(10, 7)
     >>> table.starts.tolist()
     [0, 1, 2, 4, 5, 7, 8]
     >>> table.stops.tolist()
@@ -143,8 +144,9 @@ def windows(n: int, m: int) -> Windows:
 
     Window i runs from floor(i*n/m) up to, not including, ceil((i+1)*n/m).
 
-    >>> windows(10, 5).kind, windows(14, 13).kind, windows(10, 7).kind
-    ('tiled', 'overlapping', 'ragged')
+    >>> import cpool
+    >>> [cpool.windows(n, m).kind for n, m in ((10, 5), (14, 13), (10, 7))]
+    ['tiled', 'overlapping', 'ragged']
     """
     length = _check_length(n)
     size = as_int("m", m, "the number of windows is an int")
@@ -181,7 +183,8 @@ def strided_windows(
 
     `padding` is an int, a pair (before, after), "valid", "same_upper" or "same_lower".
 
-    >>> table = strided_windows(10, 3, 2, padding=1)
+    >>> import cpool
+    >>> table = cpool.strided_windows(10, 3, 2, padding=1)
     >>> table.starts.tolist(), table.sizes.tolist(), table.counted.tolist()
     ([0, 1, 3, 5, 7], [2, 3, 3, 3, 3], [3, 3, 3, 3, 3])
     """
