@@ -192,15 +192,50 @@ static FORCED void put_columns(const cpool_call *c, const cpool_tile *tile, cons
         }
 }
 
-static FORCED void put_pixels(const cpool_call *c, int64_t j, int64_t channel, int64_t n, const keyed *k,
+enum { LISTED = 256 }; /* taps of a window that are listed once for all its channels */
+
+static FORCED uint32_t tap_of(const scratch_map *s, int64_t i, int size)
+{
+    return size < 8 ? (uint32_t)((const int32_t *)(const void *)s->taps)[i]
+                    : (uint32_t)((const int64_t *)(const void *)s->taps)[i];
+}
+
+static FORCED void put_listed(const keyed *k, int64_t to, int64_t n, int64_t x_step, int64_t out_step,
+                              const char *const *from, const int64_t *place, const scratch_map *s, int size)
+{
+    char *out = k->out + to;
+    int64_t *index = k->indices + to / size;
+    const int64_t step = out_step / size;
+    for (int64_t i = 0; i < n; i++) {
+        const uint32_t tap = tap_of(s, i, size);
+        put_bits(out + i * out_step, bits_of(from[tap] + i * x_step, size, 0), size);
+        index[i * step] = place[tap];
+    }
+}
+
+static FORCED void put_pixels(const cpool_call *c, int64_t j, int64_t channel, int64_t n, const keyed *k, int64_t rows,
                               const scratch_map *s, int size)
 {
     const cpool_pool *inner = &c->inner;
     const uint32_t width = (uint32_t)inner->count[j];
+    if (rows * width <= least(LISTED, 4 * n)) { /* the divisions are made once */
+        const char *from[LISTED];
+        int64_t place[LISTED], taps = 0;
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t t = 0; t < width; t++, taps++) {
+                const int64_t at = inner->start[j] + t * inner->step;
+                from[taps] = k->line + k->rows[r] + at * inner->x_stride + channel * c->channel_x;
+                place[taps] = k->places[r] + at * inner->index_stride;
+            }
+        const int64_t to = j * inner->out_stride + channel * c->channel_out;
+        if (c->channel_x == size && c->channel_out == size)
+            put_listed(k, to, n, size, size, from, place, s, size);
+        else
+            put_listed(k, to, n, c->channel_x, c->channel_out, from, place, s, size);
+        return;
+    }
     for (int64_t i = 0; i < n; i++) {
-        uint32_t tap = size < 8 ? (uint32_t)((const int32_t *)(const void *)s->taps)[i]
-                                : (uint32_t)((const int64_t *)(const void *)s->taps)[i];
-        const uint32_t row = tap / width;
+        const uint32_t tap = tap_of(s, i, size), row = tap / width;
         const int64_t at = inner->start[j] + (tap - row * width) * inner->step, ch = channel + i;
         const int64_t to = j * inner->out_stride + ch * c->channel_out;
         put_bits(k->out + to, bits_of(k->line + k->rows[row] + at * inner->x_stride + ch * c->channel_x, size, 0), size);
@@ -236,7 +271,7 @@ static FORCED void run_keyed(const cpool_call *c, const char *x, char *out, int6
         job.run_step = c->inner.step * c->inner.x_stride;
         job.n = least(c->channel_tile, c->channels - channel);
         c->isa->first[c->type](&job, s->keys, s->taps);
-        put_pixels(c, at->j, channel, job.n, &k, s, size);
+        put_pixels(c, at->j, channel, job.n, &k, count, s, size);
     }
 }
 
