@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from conftest import ENGINES, SIMD
-from helpers import BFLOAT16, FLOATS, assert_same_bits, call, dtype_of, place, run_python, sample
+from helpers import BFLOAT16, FLOATS, assert_same_bits, call, check, dtype_of, place, run_python, sample
 
 import cpool
 from cpool import cpu
@@ -260,3 +260,47 @@ def test_bfloat16_is_float32_rounded(simd):
         direct = cpool.adaptive_avg_pool2d(x, size)
         detour = cpool.adaptive_avg_pool2d(x.astype(np.float32), size, dtype=BFLOAT16)
         assert_same_bits(direct, detour)
+
+
+SMALL_PLANES = [
+    ((9, 5, 7), (3, 4)),
+    ((8, 1, 9), (1, 5)),
+    ((17, 8, 9), (5, 7)),
+    ((11, 15, 17), (14, 16)),
+    ((16, 16, 16), (3, 15)),
+    ((13, 3, 2), (5, 4)),
+    ((10, 9, 28), (2, 3)),
+    ((3, 5, 13, 13), (4, 4)),
+    ((2, 7, 14, 14), (13, 13)),
+]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_small_planes_are_what_each_is_alone(dtype, simd):
+    """Eight of them share vectors; alone, and where they don't lie in one piece, they are pooled by their rows."""
+    for shape, size in SMALL_PLANES:
+        x = sample(dtype, shape, wide=True)
+        assert cpool.explain("adaptive_avg_pool", x, size, axes=(-2, -1)).kernel == "planes"
+        together = check("adaptive_avg_pool", x, size, axes=(-2, -1))
+        cut = np.zeros((*shape[:-1], shape[-1] + 1), x.dtype)[..., :-1]
+        cut[...] = x
+        in_pieces = "rows" if shape[-2] > 1 else "planes"
+        assert cpool.explain("adaptive_avg_pool", cut, size, axes=(-2, -1)).kernel == in_pieces
+        assert_same_bits(cpool.adaptive_avg_pool(cut, size, axes=(-2, -1)), together)
+        for plane, result in zip(x.reshape(-1, *shape[-2:]), together.reshape(-1, *size), strict=True):
+            assert_same_bits(cpool.adaptive_avg_pool(plane, size), result)
+        apart = np.full((*together.shape[:-2], 2, *size), -1, together.dtype)
+        cpool.adaptive_avg_pool(x, size, axes=(-2, -1), out=apart[..., 0, :, :])
+        assert_same_bits(apart[..., 0, :, :].copy(), together)
+        assert (apart[..., 1, :, :] == -1).all()
+        kernel = (2, 1) if shape[-2] > 1 else (1, 2)
+        padding = tuple(k - 1 for k in kernel)
+        for options in (
+            {"stride": 1, "padding": padding, "dilation": 2},
+            {"stride": (1, 2), "padding": "same_lower", "count_include_pad": True},
+        ):
+            padded = check("avg_pool", x, kernel, axes=(-2, -1), **options)
+            assert_same_bits(cpool.avg_pool(x[-1:], kernel, axes=(-2, -1), **options), padded[-1:])
+    deep = sample(dtype, (12, 4, 3, 5))
+    assert cpool.explain("adaptive_avg_pool", deep, (3, 2, 2), axes=(1, 2, 3)).kernel == "planes"
+    check("adaptive_avg_pool", deep, (3, 2, 2), axes=(1, 2, 3))
