@@ -30,7 +30,8 @@ enum cpool_type {
     CPOOL_TYPES
 };
 
-/* What a sum is: one double, a double and its error, one 64-bit integer, or a 128-bit one (high, low).
+/* What a sum is: one double (of small integers, too, within a block), a double and its error, one 64-bit integer, or a
+ * 128-bit one (high, low).
  * What is largest is a double or a 64-bit integer. */
 enum cpool_kind { CPOOL_SUM_F, CPOOL_SUM_D, CPOOL_SUM_I, CPOOL_SUM_W };
 

@@ -35,6 +35,10 @@ FINISH_FLOAT(F, f64, double)
 FINISH_FLOAT(F, f32, float)
 FINISH_FLOAT(F, f16, uint16_t)
 FINISH_FLOAT(F, bf16, uint16_t)
+FINISH_FLOAT(F, i8, int8_t)
+FINISH_FLOAT(F, u8, uint8_t)
+FINISH_FLOAT(F, i16, int16_t)
+FINISH_FLOAT(F, u16, uint16_t)
 FINISH_FLOAT(D, f64, double)
 FINISH_FLOAT(D, f32, float)
 FINISH_FLOAT(D, f16, uint16_t)
@@ -127,6 +131,10 @@ FINISH_INTEGER(u32, uint32_t, 0, UINT32_MAX)
 FINISH_INTEGER(i64, int64_t, INT64_MIN, INT64_MAX)
 FINISH_INTEGER(u64, uint64_t, 0, UINT64_MAX)
 #undef FINISH_INTEGER
+FINISH_ROWS(F, i32, int32_t, FN(round_i32)(cpool_wide_of((int64_t)r.sums[i]), d))
+FINISH_ROWS(F, u32, uint32_t, FN(round_u32)(cpool_wide_of((int64_t)r.sums[i]), d))
+FINISH_ROWS(F, i64, int64_t, FN(round_i64)(cpool_wide_of((int64_t)r.sums[i]), d))
+FINISH_ROWS(F, u64, uint64_t, FN(round_u64)(cpool_wide_of((int64_t)r.sums[i]), d))
 #undef FINISH_ROWS
 
 /* The largest are there already. Tells whether one of them is -0, and may not be the first of equals. */

@@ -10,25 +10,11 @@ static inline void FN(D_out)(double *sum, int64_t plane, vd a, int64_t n)
 static inline void FN(M_out)(double *sum, int64_t plane, vf a, int64_t n) { (void)plane, (void)n; FN(f_st)(sum, a); }
 static inline void FN(Q_out)(double *sum, int64_t plane, vq a, int64_t n) { (void)plane, (void)n; FN(q_st)(sum, a); }
 static inline void FN(J_out)(double *sum, int64_t plane, vq a, int64_t n) { (void)plane, (void)n; FN(q_st)(sum, a); }
-static inline void FN(I_out)(double *sum, int64_t plane, vi a, int64_t n)
-{
-    int32_t lane[8];
-    (void)plane;
-    FN(i_st)(lane, a);
-    for (int64_t k = 0; k < n; k++) {
-        int64_t wide = lane[k];
-        memcpy(sum + k, &wide, 8);
-    }
-}
+static inline void FN(I_out)(double *sum, int64_t plane, vi a, int64_t n) { (void)plane, (void)n; FN(f_st)(sum, FN(f_of_i)(a)); }
 static inline void FN(U_out)(double *sum, int64_t plane, vi a, int64_t n)
 {
-    uint32_t lane[8];
-    (void)plane;
-    FN(i_st)(lane, a);
-    for (int64_t k = 0; k < n; k++) {
-        int64_t wide = lane[k];
-        memcpy(sum + k, &wide, 8);
-    }
+    (void)plane, (void)n;
+    FN(f_st)(sum, FN(f_of_u)(FN(i_flip)(a)));
 }
 static inline void FN(K_out)(double *sum, int64_t plane, vw a, int64_t n)
 {
@@ -52,21 +38,37 @@ static inline void FN(K_out)(double *sum, int64_t plane, vw a, int64_t n)
                 const ACC *p = line + f->start[i] * c + ch;                                                        \
                 int64_t count = f->count[i], step = f->step * c;                                                   \
                 A a[CPOOL_LANES];                                                                                  \
-                if (count <= 1)                                                                                    \
-                    a[0] = count ? FN(OPS##_ld)(p, plane) : FN(OPS##_zero)();                                      \
-                else {                                                                                             \
-                    /* the first halving straight from memory: only what has a partner is added */                \
-                    int64_t half = 1;                                                                              \
+                switch (count) {                                                                                   \
+                case 0:                                                                                            \
+                    a[0] = FN(OPS##_zero)();                                                                       \
+                    break;                                                                                         \
+                case 1:                                                                                            \
+                    a[0] = FN(OPS##_ld)(p, plane);                                                                 \
+                    break;                                                                                         \
+                case 2:                                                                                            \
+                    a[0] = FN(OPS##_add)(FN(OPS##_ld)(p, plane), FN(OPS##_ld)(p + step, plane));                   \
+                    break;                                                                                         \
+                case 3:                                                                                            \
+                    a[0] = FN(OPS##_add)(FN(OPS##_ld)(p, plane), FN(OPS##_ld)(p + 2 * step, plane));               \
+                    a[0] = FN(OPS##_add)(a[0], FN(OPS##_ld)(p + step, plane));                                     \
+                    break;                                                                                         \
+                case 4:                                                                                            \
+                    a[0] = FN(OPS##_add)(FN(OPS##_ld)(p, plane), FN(OPS##_ld)(p + 2 * step, plane));               \
+                    a[1] = FN(OPS##_add)(FN(OPS##_ld)(p + step, plane), FN(OPS##_ld)(p + 3 * step, plane));        \
+                    a[0] = FN(OPS##_add)(a[0], a[1]);                                                              \
+                    break;                                                                                         \
+                default: { /* the first halving straight from memory: only what has a partner is added */          \
+                    int64_t half = 4;                                                                              \
                     while (2 * half < count)                                                                       \
                         half *= 2;                                                                                 \
-                    for (int64_t l = 0; l < half; l++) {                                                           \
+                    for (int64_t l = 0; l < half; l++)                                                             \
                         a[l] = FN(OPS##_ld)(p + l * step, plane);                                                  \
-                        if (l + half < count)                                                                      \
-                            a[l] = FN(OPS##_add)(a[l], FN(OPS##_ld)(p + (l + half) * step, plane));                \
-                    }                                                                                              \
+                    for (int64_t l = 0; l + half < count; l++)                                                     \
+                        a[l] = FN(OPS##_add)(a[l], FN(OPS##_ld)(p + (l + half) * step, plane));                    \
                     for (half /= 2; half; half /= 2)                                                               \
                         for (int64_t l = 0; l < half; l++)                                                         \
                             a[l] = FN(OPS##_add)(a[l], a[l + half]);                                               \
+                }                                                                                                  \
                 }                                                                                                  \
                 FN(K##_out)(sums + i * c + ch, out, a[0], c - ch < 8 ? c - ch : 8);                                \
             }                                                                                                      \
@@ -119,27 +121,27 @@ FOLD_SLIDING(Q, vq, int64_t, Q)
 /* One window of up to 8, 16 or 32 neighbouring columns as eight lanes; and windows anywhere: eight picked out of
  * sixteen neighbours, or each one a vector, eight vectors folded together. */
 #if HAS_PERM
-#define FOLD_PICKED(K)                                                                                             \
+#define FOLD_PICKED(K, ACC)                                                                                        \
     if (f->perm && f->perm_at[i / 8] >= 0) {                                                                       \
         const int64_t *entry = f->perm + f->perm_at[i / 8];                                                        \
-        const double *p = line + entry[0];                                                                         \
+        const ACC *p = line + entry[0];                                                                            \
         FN(K##_st)(sums + i, out, FN(K##_picked)(FN(K##_ld)(p, plane), FN(K##_ld)(p + 8, plane), entry));          \
         continue;                                                                                                  \
     }
 #else
-#define FOLD_PICKED(K)
+#define FOLD_PICKED(K, ACC)
 #endif
 #define EIGHT(WINDOW)                                                                                              \
     for (int k = 0; k < 8; k++)                                                                                    \
         v[k] = FN(WINDOW)(line + f->start[i + k], plane, f->count[i + k]);                                         \
     break
-#define FOLD_ANYWHERE(K, A, FOLD8)                                                                                 \
-    static inline A FN(K##_window8)(const double *p, int64_t plane, int64_t n) { return FN(K##_ldn)(p, plane, (int)n); } \
-    static inline A FN(K##_window16)(const double *p, int64_t plane, int64_t n)                                    \
+#define FOLD_ANYWHERE(K, ACC, A, FOLD8)                                                                            \
+    static inline A FN(K##_window8)(const ACC *p, int64_t plane, int64_t n) { return FN(K##_ldn)(p, plane, (int)n); } \
+    static inline A FN(K##_window16)(const ACC *p, int64_t plane, int64_t n)                                       \
     {                                                                                                              \
         return FN(K##_add)(FN(K##_ldn)(p, plane, n < 8 ? (int)n : 8), FN(K##_ldn)(p + 8, plane, n < 8 ? 0 : (int)n - 8)); \
     }                                                                                                              \
-    static inline A FN(K##_window32)(const double *p, int64_t plane, int64_t n)                                    \
+    static inline A FN(K##_window32)(const ACC *p, int64_t plane, int64_t n)                                       \
     {                                                                                                              \
         if (n <= 16)                                                                                               \
             return FN(K##_window16)(p, plane, n);                                                                  \
@@ -147,11 +149,11 @@ FOLD_SLIDING(Q, vq, int64_t, Q)
         a = FN(K##_add)(a, FN(K##_ldn)(p + 16, plane, n < 24 ? (int)n - 16 : 8));                                  \
         return FN(K##_add)(a, n <= 24 ? b : FN(K##_add)(b, FN(K##_ldn)(p + 24, plane, (int)n - 24)));              \
     }                                                                                                              \
-    static inline __attribute__((always_inline)) void FN(K##_anywhere)(const double *line, int64_t plane,          \
+    static inline __attribute__((always_inline)) void FN(K##_anywhere)(const ACC *line, int64_t plane,             \
                                                                        const cpool_fold *f, double *sums, int64_t out) \
     {                                                                                                              \
         for (int64_t i = 0; i < f->outputs; i += 8) {                                                              \
-            FOLD_PICKED(K)                                                                                         \
+            FOLD_PICKED(K, ACC)                                                                                    \
             A v[8];                                                                                                \
             switch (f->vectors) {                                                                                  \
             case 1:                                                                                                \
@@ -164,9 +166,11 @@ FOLD_SLIDING(Q, vq, int64_t, Q)
             FN(K##_st)(sums + i, out, FN(FOLD8)(v));                                                               \
         }                                                                                                          \
     }
-FOLD_ANYWHERE(F, vf, f_fold8)
-FOLD_ANYWHERE(D, vd, D_fold8)
-FOLD_ANYWHERE(M, vf, f_max8)
+FOLD_ANYWHERE(F, double, vf, f_fold8)
+FOLD_ANYWHERE(D, double, vd, D_fold8)
+FOLD_ANYWHERE(M, double, vf, f_max8)
+FOLD_ANYWHERE(IF, int32_t, vf, f_fold8)
+FOLD_ANYWHERE(UF, int32_t, vf, f_fold8)
 #undef FOLD_ANYWHERE
 #undef EIGHT
 #undef FOLD_PICKED
@@ -192,8 +196,8 @@ FOLD_ANYWHERE(M, vf, f_max8)
 #define ANYWHERE(K) if (f->step == 1) { FN(K##_anywhere)(line, apart, f, sums, plane); continue; }
 FOLD(F, double, ANYWHERE(F))
 FOLD(D, double, ANYWHERE(D))
-FOLD(I, int32_t, )
-FOLD(U, int32_t, )
+FOLD(I, int32_t, ANYWHERE(IF))
+FOLD(U, int32_t, ANYWHERE(UF))
 FOLD(J, int64_t, )
 FOLD(K, int64_t, )
 FOLD(M, double, ANYWHERE(M))

@@ -15,6 +15,10 @@ STORE_SOME(f64, double)
 STORE_SOME(f32, float)
 STORE_SOME(f16, uint16_t)
 STORE_SOME(bf16, uint16_t)
+STORE_SOME(i8, int8_t)
+STORE_SOME(u8, uint8_t)
+STORE_SOME(i16, int16_t)
+STORE_SOME(u16, uint16_t)
 #undef STORE_SOME
 #endif
 
@@ -485,7 +489,7 @@ const cpool_isa FN(cpool_table) = {
          ALL_AND_WIDE(cpool_lanes),
          FLOATS_AND_WIDE(cpool_planes),
          FLOATS_AND_WIDE(cpool_pixels),
-         {FLOATS(cpool_finish_F), FLOATS(cpool_finish_D), ALL(cpool_finish_I), ALL(cpool_finish_W)},
+         {ALL(cpool_finish_F), FLOATS(cpool_finish_D), ALL(cpool_finish_I), ALL(cpool_finish_W)},
          {NULL, NULL, FN(cpool_copy_16), NULL, FN(cpool_copy_32), NULL, NULL, NULL, FN(cpool_copy_64)},
      },
      {

@@ -78,6 +78,17 @@ static inline vi FN(I_add)(vi a, vi b) { return FN(i_add)(a, b); }
 static inline vi FN(I_adds)(vi a, vs x) { return FN(i_add)(a, FN(i_of_s)(x)); }
 static inline vi FN(I_addus)(vi a, vs x) { return FN(i_add)(a, FN(i_of_us)(x)); }
 
+static inline vf FN(f_of_u)(vi a) { return FN(f_add)(FN(f_of_i)(a), FN(f_set)(0x1p31)); } /* of a flipped one */
+/* Sums of small integers as doubles, which hold them all; UF: of integers without a sign */
+static inline vf FN(IF_ld)(const int32_t *p, int64_t plane) { (void)plane; return FN(f_of_i)(FN(i_ld)(p)); }
+static inline vf FN(UF_ld)(const int32_t *p, int64_t plane) { (void)plane; return FN(f_of_u)(FN(i_flip)(FN(i_ld)(p))); }
+static inline vf FN(IF_ldn)(const int32_t *p, int64_t plane, int n) { return FN(f_keep)(FN(IF_ld)(p, plane), n); }
+static inline vf FN(UF_ldn)(const int32_t *p, int64_t plane, int n) { return FN(f_keep)(FN(UF_ld)(p, plane), n); }
+static inline vf FN(IF_add)(vf a, vf b) { return FN(f_add)(a, b); }
+static inline vf FN(UF_add)(vf a, vf b) { return FN(f_add)(a, b); }
+static inline void FN(IF_st)(double *p, int64_t plane, vf a) { (void)plane; FN(f_st)(p, a); }
+static inline void FN(UF_st)(double *p, int64_t plane, vf a) { (void)plane; FN(f_st)(p, a); }
+
 static inline vq FN(J_zero)(void) { return FN(q_zero)(); }
 static inline vq FN(J_ld)(const int64_t *p, int64_t plane) { (void)plane; return FN(q_ld)(p); }
 static inline void FN(J_st)(int64_t *p, int64_t plane, vq a) { (void)plane; FN(q_st)(p, a); }
@@ -102,7 +113,6 @@ static inline vf FN(M_ldn)(const double *p, int64_t plane, int n) { (void)plane;
 static inline vf FN(M_add)(vf a, vf b) { return FN(f_max)(a, b); }
 static inline vf FN(f_same)(vf a) { return a; }
 static inline vf FN(f_of_s)(vs a) { return FN(f_of_i)(FN(i_of_s)(a)); }
-static inline vf FN(f_of_u)(vi a) { return FN(f_add)(FN(f_of_i)(a), FN(f_set)(0x1p31)); } /* of a flipped one */
 
 static inline vq FN(Q_zero)(void) { return FN(q_low)(); }
 static inline vq FN(Q_ld)(const int64_t *p, int64_t plane) { (void)plane; return FN(q_ld)(p); }
@@ -146,14 +156,14 @@ static inline void FN(D_tree)(const double *line, int64_t plane, int64_t step, i
     sum[0] = a[0].hi;
     sum[out] = a[0].lo;
 }
-/* Integers are exact in any order. Sums of 8 and 16 bits are 32 bits wide, and a block of them fits. */
+/* Integers are exact in any order. Sums of 8 and 16 bits are 32 bits wide, and a block of them fits; a double holds it. */
 static inline void FN(I_tree)(const int32_t *line, int64_t plane, int64_t step, int64_t count, double *sum, int64_t out)
 {
     int64_t total = 0;
     (void)plane, (void)out;
     for (int64_t i = 0; i < count; i++)
         total += line[i * step];
-    memcpy(sum, &total, 8);
+    *sum = (double)total;
 }
 static inline void FN(U_tree)(const int32_t *line, int64_t plane, int64_t step, int64_t count, double *sum, int64_t out)
 {
@@ -161,7 +171,7 @@ static inline void FN(U_tree)(const int32_t *line, int64_t plane, int64_t step, 
     (void)plane, (void)out;
     for (int64_t i = 0; i < count; i++)
         total += (uint32_t)line[i * step];
-    memcpy(sum, &total, 8);
+    *sum = (double)total;
 }
 static inline void FN(J_tree)(const int64_t *line, int64_t plane, int64_t step, int64_t count, double *sum, int64_t out)
 {
@@ -229,6 +239,8 @@ static inline vd FN(D_pick)(vd a, vd b, const int64_t *index)
     }
 PICKED(F_picked, vf, f_pick, f_add, FN(f_zero)())
 PICKED(F_picked_any, vf, f_pick_any, f_add, FN(f_zero)())
+PICKED(IF_picked, vf, f_pick, f_add, FN(f_zero)())
+PICKED(UF_picked, vf, f_pick, f_add, FN(f_zero)())
 PICKED(D_picked, vd, D_pick, D_add, FN(D_zero)())
 PICKED(M_picked, vf, f_pick_any, f_max, t[0]) /* absent terms repeat the first */
 PICKED(M_picked_any, vf, f_pick_any, f_max, t[0])

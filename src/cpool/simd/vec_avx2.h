@@ -280,5 +280,22 @@ static inline void FN(to_bf16)(char *p, vf x)
     _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(round));
 }
 
+/* As integers: rounded half to even, and no further than the type goes. */
+static inline __m128i FN(i32_of)(__m256d x, double least, double most)
+{
+    return _mm256_cvtpd_epi32(_mm256_min_pd(_mm256_max_pd(x, _mm256_set1_pd(least)), _mm256_set1_pd(most)));
+}
+#define TO_INTEGER(TYPE, LEAST, MOST, PACK)                                                                        \
+    static inline __m128i FN(TYPE##_of)(vf x) { return PACK(FN(i32_of)(x.a, LEAST, MOST), FN(i32_of)(x.b, LEAST, MOST)); }
+TO_INTEGER(i8, INT8_MIN, INT8_MAX, _mm_packs_epi32)
+TO_INTEGER(u8, 0, UINT8_MAX, _mm_packs_epi32)
+TO_INTEGER(i16, INT16_MIN, INT16_MAX, _mm_packs_epi32)
+TO_INTEGER(u16, 0, UINT16_MAX, _mm_packus_epi32)
+#undef TO_INTEGER
+static inline void FN(to_i8)(char *p, vf x) { _mm_storel_epi64((__m128i *)p, _mm_packs_epi16(FN(i8_of)(x), FN(i8_of)(x))); }
+static inline void FN(to_u8)(char *p, vf x) { _mm_storel_epi64((__m128i *)p, _mm_packus_epi16(FN(u8_of)(x), FN(u8_of)(x))); }
+static inline void FN(to_i16)(char *p, vf x) { _mm_storeu_si128((__m128i *)p, FN(i16_of)(x)); }
+static inline void FN(to_u16)(char *p, vf x) { _mm_storeu_si128((__m128i *)p, FN(u16_of)(x)); }
+
 #define HAS_PERM 0
 #define STRIP 4

@@ -190,6 +190,26 @@ static inline void FN(ton_f32)(char *p, vf a, int n) { _mm256_mask_storeu_ps(p, 
 static inline void FN(ton_f16)(char *p, vf a, int n) { _mm_mask_storeu_epi16(p, MASK8(n), FN(as_f16)(a)); }
 static inline void FN(ton_bf16)(char *p, vf a, int n) { _mm_mask_storeu_epi16(p, MASK8(n), FN(as_bf16)(a)); }
 
+/* As integers: rounded half to even, and no further than the type goes. */
+static inline __m256i FN(i32_of)(vf a, double least, double most)
+{
+    return _mm512_cvtpd_epi32(_mm512_min_pd(_mm512_max_pd(a, _mm512_set1_pd(least)), _mm512_set1_pd(most)));
+}
+#define TO_INTEGER(TYPE, BITS, LEAST, MOST, STORE)                                                                 \
+    static inline void FN(to_##TYPE)(char *p, vf a)                                                                \
+    {                                                                                                              \
+        STORE((__m128i *)p, _mm256_cvtepi32_epi##BITS(FN(i32_of)(a, LEAST, MOST)));                                \
+    }                                                                                                              \
+    static inline void FN(ton_##TYPE)(char *p, vf a, int n)                                                        \
+    {                                                                                                              \
+        _mm_mask_storeu_epi##BITS(p, MASK8(n), _mm256_cvtepi32_epi##BITS(FN(i32_of)(a, LEAST, MOST)));             \
+    }
+TO_INTEGER(i8, 8, INT8_MIN, INT8_MAX, _mm_storel_epi64)
+TO_INTEGER(u8, 8, 0, UINT8_MAX, _mm_storel_epi64)
+TO_INTEGER(i16, 16, INT16_MIN, INT16_MAX, _mm_storeu_si128)
+TO_INTEGER(u16, 16, 0, UINT16_MAX, _mm_storeu_si128)
+#undef TO_INTEGER
+
 #define HAS_PERM 1
 /* Eight of the sixteen neighbours in a and b; where an index lacks its sign, zero. */
 static inline vf FN(f_pick)(vf a, vf b, const int64_t *index)

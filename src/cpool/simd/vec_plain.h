@@ -157,5 +157,23 @@ static inline void FN(to_bf16)(char *p, vf a)
     memcpy(p, x, sizeof x);
 }
 
+/* As integers: rounded half to even, and no further than the type goes. */
+#define TO_INTEGER(TYPE, CTYPE, LEAST, MOST)                                 \
+    static inline void FN(to_##TYPE)(char *p, vf a)                          \
+    {                                                                        \
+        CTYPE x[8];                                                          \
+        EACH                                                                 \
+        {                                                                    \
+            const double q = rint(a.v[k]);                                   \
+            x[k] = (CTYPE)(q < (LEAST) ? (LEAST) : q > (MOST) ? (MOST) : q); \
+        }                                                                    \
+        memcpy(p, x, sizeof x);                                              \
+    }
+TO_INTEGER(i8, int8_t, INT8_MIN, INT8_MAX)
+TO_INTEGER(u8, uint8_t, 0, UINT8_MAX)
+TO_INTEGER(i16, int16_t, INT16_MIN, INT16_MAX)
+TO_INTEGER(u16, uint16_t, 0, UINT16_MAX)
+#undef TO_INTEGER
+
 #define HAS_PERM 0
 #define STRIP 2

@@ -652,13 +652,17 @@ static void add_part(const cpool_call *c, double *total, const double *part, int
             break;
         }
         case CPOOL_SUM_I: {
-            int64_t a, b;
-            memcpy(&b, part + i, 8);
-            memcpy(&a, first ? part + i : total + i, 8);
-            if (c->reducer == CPOOL_MAX)
-                a = a > b ? a : b;
-            else if (!first)
+            int64_t a = 0, b;
+            if (c->reducer == CPOOL_AVG)
+                b = (int64_t)part[i]; /* of one block of small integers: a double holds it */
+            else
+                memcpy(&b, part + i, 8);
+            if (!first)
+                memcpy(&a, total + i, 8);
+            if (c->reducer == CPOOL_AVG)
                 a += b;
+            else
+                a = first || b > a ? b : a;
             memcpy(total + i, &a, 8);
             break;
         }
