@@ -80,6 +80,6 @@ $(VENV)-docs/.installed: $(VENV)/.installed
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-* build dist docs/_build src/*.egg-info src/cpool/_kernels*.so src/cpool/_kernels*.pyd
+	rm -rf .venv .venv-* build dist docs/_build src/*.egg-info src/cpool/_*.so src/cpool/_*.pyd
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests examples benchmarks tools -name __pycache__ -prune -exec rm -rf {} +

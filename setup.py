@@ -1,4 +1,4 @@
-"""What TOML cannot say: the extension, its flags, and whether there is OpenMP.
+"""What TOML cannot say: the extensions, their flags, and whether there is OpenMP.
 
 Switches, all by environment: CPOOL_OPENMP=0 builds without threads and =1 insists on them, CPOOL_WERROR=1 makes
 warnings errors, CPOOL_SANITIZE=address,undefined builds for gcc's and clang's sanitizers; CC names the compiler.
@@ -14,6 +14,7 @@ from typing import Any
 import numpy
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 sys.path.insert(0, str(Path(__file__).parent / "tools"))
 from openmp import openmp_flags
@@ -36,21 +37,37 @@ class Build(build_ext):
 
     def build_extensions(self) -> None:
         """Build with the flags that this compiler takes."""
-        [extension] = self.extensions
         msvc = self.compiler.compiler_type == "msvc"
         compile_flags, link_flags = openmp_flags(self.compiler, os.environ.get("CPOOL_OPENMP"))
-        extension.extra_compile_args = [*(MSVC if msvc else UNIX), *compile_flags]
-        extension.extra_link_args = link_flags
+        kernels.extra_compile_args, kernels.extra_link_args = compile_flags, link_flags
         if not msvc:
-            extension.libraries = ["m"]
-        if os.environ.get("CPOOL_WERROR") == "1":
-            extension.extra_compile_args.append("/WX" if msvc else "-Werror")
-        if SANITIZE:
-            sanitize = [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=all"]
-            extension.extra_compile_args += [*sanitize, "-O1", "-g", "-fno-omit-frame-pointer"]
-            extension.extra_link_args += sanitize
+            kernels.libraries = ["m"]
+        for extension in self.extensions:
+            extension.extra_compile_args += MSVC if msvc else UNIX
+            if os.environ.get("CPOOL_WERROR") == "1":
+                extension.extra_compile_args.append("/WX" if msvc else "-Werror")
+            if SANITIZE:
+                sanitize = [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=all"]
+                extension.extra_compile_args += [*sanitize, "-O1", "-g", "-fno-omit-frame-pointer"]
+                extension.extra_link_args += sanitize
         self.compiler.compile = in_parallel(self.compiler.compile)
         super().build_extensions()
+
+
+HARNESS = ("__init__", "adapters", "cases", "compare", "goals", "limit", "machine", "operations", "report", "timing")
+
+
+class Package(build_py):
+    """The package, and of benchmarks/harness what `cpool bench` measures with: the drivers' own, as cpool.harness."""
+
+    def run(self) -> None:
+        """Copy it all, unless files are used where they lie."""
+        super().run()
+        if not self.editable_mode:
+            folder = Path(self.build_lib, "cpool", "harness")
+            self.mkpath(str(folder))
+            for name in [*(f"{module}.py" for module in HARNESS), "limits.c"]:
+                self.copy_file(f"benchmarks/harness/{name}", str(folder / name))
 
 
 def in_parallel(method: Callable[..., list[str]]) -> Callable[..., list[str]]:
@@ -64,20 +81,26 @@ def in_parallel(method: Callable[..., list[str]]) -> Callable[..., list[str]]:
     return compile_all
 
 
-kernels = Extension(
-    "cpool._kernels",
-    ["src/cpool/_kernels.pyx", *sorted(str(path) for path in Path("src/cpool/simd").glob("*.c"))],
-    depends=sorted(str(path) for path in Path("src/cpool/simd").glob("*.h")),
-    include_dirs=[numpy.get_include(), "src/cpool"],
-    define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
-)
-kernels.cython_c_in_temp = True  # the generated C is no source
-kernels.cython_directives = {
-    "language_level": 3,
-    "boundscheck": False,
-    "wraparound": False,
-    "cdivision": True,
-    "freethreading_compatible": True,
-}
+def cython(name: str, *sources: str) -> Extension:
+    """A module made of its .pyx and of sources in C."""
+    made = Extension(
+        f"cpool.{name}",
+        [f"src/cpool/{name}.pyx", *sources],
+        depends=sorted(str(path) for path in Path("src/cpool/simd").glob("*.h")),
+        include_dirs=[numpy.get_include(), "src/cpool"],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
+    )
+    made.cython_c_in_temp = True  # the generated C is no source
+    made.cython_directives = {
+        "language_level": 3,
+        "boundscheck": False,
+        "wraparound": False,
+        "cdivision": True,
+        "freethreading_compatible": True,
+    }
+    return made
 
-setup(ext_modules=[kernels], cmdclass={"build_ext": Build})
+
+kernels = cython("_kernels", *sorted(str(path) for path in Path("src/cpool/simd").glob("*.c")))
+
+setup(ext_modules=[kernels, cython("_dlpack"), cython("_native")], cmdclass={"build_ext": Build, "build_py": Package})

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,8 +17,8 @@ from typing import Any
 
 from harness import goals, machine, probes
 from harness.adapters import BASE, PEERS, Peer
-from harness.cases import DTYPES, LAYOUTS, Case, Row, missing_type, select
-from harness.compare import Line, compare, mean_over
+from harness.cases import DTYPES, LAYOUTS, Row, select
+from harness.report import LEGEND, Report, plural, progress, run_table
 from harness.timing import Effort
 
 DEFAULT_DTYPES = "float32,float16,bfloat16,float64,uint8"
@@ -41,131 +40,6 @@ and max gradient (the core's shapes), excite (squeeze-and-excite). --rows takes 
 
 # ---- what is printed and saved -----------------------------------------------------------------
 
-INEXACT = 1  # ULP: a peer that is further off is told of
-NUMBER = re.compile(r"[\d.]*( c|%)?|-")
-
-
-class Report:
-    """Markdown that is printed as it comes and kept for the file."""
-
-    def __init__(self) -> None:
-        self.blocks: list[str] = []
-
-    def add(self, text: str) -> None:
-        """Print a block of text and keep it."""
-        print(text, end="\n\n", flush=True)
-        self.blocks.append(text)
-
-    def table(self, title: str, head: Sequence[str], rows: Iterable[Sequence[str]], note: str = "") -> None:
-        """A table whose columns are aligned in plain text too; columns with nothing in them are left out."""
-        cells = [list(map(str, row)) for row in rows]
-        used = [i for i in range(len(head)) if any(row[i] not in ("", "-") for row in cells)]
-        if not used:
-            return
-        lines = [[head[i] for i in used], *([row[i] for i in used] for row in cells)]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(used))]
-        left = [not all(NUMBER.fullmatch(line[i]) for line in lines[1:]) for i in range(len(used))]
-        left[0] = True
-        rule = ["-" * w if a else "-" * (w - 1) + ":" for w, a in zip(widths, left, strict=True)]
-        text = []
-        for line in (lines[0], rule, *lines[1:]):
-            padded = [c.ljust(w) if a else c.rjust(w) for c, w, a in zip(line, widths, left, strict=True)]
-            text.append(f"| {' | '.join(padded)} |")
-        self.add("\n".join([f"### {title}", "", *text, *(["", note] if note else [])]))
-
-
-def progress(text: str) -> None:
-    """What is being timed, on a terminal only."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
-
-
-def plural(threads: int) -> str:
-    """As in '2 threads'."""
-    return f"{threads} thread" + ("s" if threads > 1 else "")
-
-
-def micro(seconds: float | None) -> str:
-    """Microseconds, three digits or more."""
-    if seconds is None:
-        return "-"
-    value = seconds * 1e6
-    return f"{value:.2f}" if value < 100 else f"{value:.1f}"
-
-
-def times(value: float | None) -> str:
-    """A ratio."""
-    return "-" if value is None else f"{value:.2f}"
-
-
-def some(names: Sequence[str]) -> str:
-    """The first of the names, and how many more there are."""
-    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + rest
-
-
-def show(report: Report, lines: Sequence[Line], names: Sequence[str]) -> None:
-    """One table: one type, one layout, one number of threads."""
-    first = lines[0]
-    others = [name for name in names if name != BASE]
-    cells = []
-    for line in lines:
-        took = line.seconds(BASE)
-        if line.wrong:
-            cells.append([line.row.name, f"WRONG: {line.wrong}", *[""] * (6 + 2 * len(others))])
-            continue
-        moved = line.bytes_in + line.bytes_out
-        marks = {name: " c" if name == "limit" and line.copies else "" for name in others}
-        cells.append(
-            [
-                line.row.name,
-                line.row.kind,
-                f"{line.bytes_in / 1e6:.2f}",
-                line.tier,
-                micro(took),
-                *(micro(line.seconds(name)) + marks[name] for name in others),
-                *(times(line.over(name)) for name in others),
-                f"{moved / took / 1e9:.1f}" if took else "-",
-                f"{line.noise:.0%}" if line.noise is not None else "-",
-                line.details.get(BASE, ""),
-            ]
-        )
-    head = ["row", "windows", "MB in", "tier", f"{BASE} us", *(f"{n} us" for n in others)]
-    head += [*(f"{n}/{BASE}" for n in others), "GB/s", "noise", "kernel"]
-    reasons: dict[str, list[str]] = {}
-    for line in lines:
-        for name, reason in line.reasons.items():
-            reasons.setdefault(f"{name}: {reason}", []).append(line.row.name)
-    notes = [
-        f"- {reason} ({'all rows' if len(rows) == len(lines) else some(rows)})" for reason, rows in reasons.items()
-    ]
-    for name in others:
-        errors = [(line.errors.get(name, 0.0), line.row.name) for line in lines if name in line.samples]
-        off, where = max(errors, default=(0.0, ""))
-        if off > INEXACT:
-            notes.append(f"- {name}: results off by up to {off:,.1f} ULP ({where})")
-    report.table(f"{first.dtype}, channels {first.layout}, {plural(first.threads)}", head, cells, "\n".join(notes))
-
-
-GROUPS = {"all": goals.ALL, "beyond L2": goals.BEYOND, "L2": ("L2",), "tiny": ("tiny",)}
-
-
-def show_means(report: Report, lines: Sequence[Line], names: Sequence[str]) -> None:
-    """The geometric means of each table's rows, and its worst row."""
-    cells = []
-    tables = dict.fromkeys((line.row.set, line.dtype, line.layout, line.threads) for line in lines)
-    for key in tables:
-        mine = [line for line in lines if (line.row.set, line.dtype, line.layout, line.threads) == key]
-        for name in names:
-            ratios = [(ratio, line.row.name) for line in mine if (ratio := line.over(name)) is not None]
-            if name == BASE or not ratios:
-                continue
-            means = [mean_over([ln for ln in mine if ln.tier in tiers], name) for tiers in GROUPS.values()]
-            least, where = min(ratios)
-            cells.append([*map(str, key), f"{name}/{BASE}", *map(times, means), times(least), where])
-    head = ["set", "type", "channels", "threads", "ratio", *GROUPS, "least", "in row"]
-    report.table("Geometric means", head, cells)
-
 
 def show_goals(report: Report, findings: Sequence[goals.Finding]) -> None:
     """Which goals are met, and which rows miss the others."""
@@ -178,42 +52,7 @@ def show_goals(report: Report, findings: Sequence[goals.Finding]) -> None:
     report.table("Goals", ["goal", "threads", "found", "met"], cells, "\n".join(note))
 
 
-LEGEND = f"""\
-Times are medians of samples taken in turn; x/{BASE} is the median of the ratios within each turn: above 1, {BASE} is
-faster. The limit is a plain read of the same memory with as many threads, or (c) a copy of as many bytes where the
-output is large. The tier is where input and output fit; GB/s counts both; noise is half the quartiles' distance."""
-
-
 # ---- what is run -------------------------------------------------------------------------------
-
-
-def run_table(args: argparse.Namespace, rows: Sequence[Row], peers: Sequence[Peer], report: Report) -> list[Line]:
-    """Every row, type, layout and number of threads."""
-    names = [peer.name for peer in peers]
-    found: list[Line] = []
-    for dtype in args.dtypes:
-        reason = missing_type(dtype)
-        if reason:
-            report.add(f"Not timed: {reason}")
-            continue
-        for layout in args.layouts:
-            part: list[Line] = []
-            for row in rows:
-                if not row.takes(dtype):
-                    continue
-                case = Case(row, dtype, layout)
-                for threads in args.threads:
-                    progress(f"{dtype}, channels {layout}, {row.name}, {plural(threads)}")
-                    part.append(compare(case, threads, peers, args.effort))
-            progress("")
-            for threads in args.threads:
-                mine = [line for line in part if line.threads == threads]
-                if mine:
-                    show(report, mine, names)
-            found += part
-    if found:
-        show_means(report, found, names)
-    return found
 
 
 def run_probes(args: argparse.Namespace, rows: Sequence[Row], peers: Sequence[Peer]) -> Iterable[probes.Found]:
@@ -327,8 +166,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         stamp = machine.stamp(tuple(peer.package for peer in PEERS if peer.package))
     except ValueError as error:  # an instruction set that isn't there
         parser().error(str(error))
-    # Another library's threads spin for some milliseconds after their last work: let them fall asleep first.
-    settle = 0.006 if len(stamp["openmp"]) > 1 else 0.002
+    settle = machine.settling()
     args.effort = Effort(3, 0.003, settle / 4) if args.quick else Effort(args.rounds, args.slice / 1e3, settle)
 
     report = Report()
@@ -337,7 +175,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         report.add("\n".join(f"- without {name}: {reason}" for name, reason in left_out.items()))
     if args.table:
         report.add(LEGEND)
-    lines = run_table(args, rows, peers, report) if args.table else []
+    lines = run_table(args.dtypes, args.layouts, args.threads, rows, peers, args.effort, report) if args.table else []
     findings = goals.judge(lines)
     found = []
     for probe in run_probes(args, rows, peers):

@@ -97,7 +97,10 @@ def test_only_the_module_itself_is_visible():
     assert visible == {"PyInit__kernels"}
 
 
-@pytest.mark.parametrize("name", ["py.typed", "_kernels.pyi", "_kernels.pxd", "simd/cpool_simd.h", "simd/threads.h"])
+@pytest.mark.parametrize(
+    "name",
+    ["py.typed", "_kernels.pyi", "_kernels.pxd", "_native.pxd", "__init__.pxd", "simd/cpool_simd.h", "simd/threads.h"],
+)
 def test_types_and_headers_are_installed(name):
     assert (PACKAGE / name).is_file()
 

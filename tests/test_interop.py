@@ -1,13 +1,21 @@
-"""torch and ONNX Runtime, where they are installed: the same windows, the same divisors."""
+"""Other libraries: their windows and divisors are ours, their arrays come in uncopied and go out as their own kind."""
 
 from __future__ import annotations
 
+import array
+import gc
 import itertools
+import re
+import sys
+import types
+import weakref
 
 import numpy as np
 import pytest
+from helpers import run_python
 
 import cpool
+from cpool import _dlpack, arrays
 
 OPTIONS = list(itertools.product([1, 2, 3, 5], [1, 2, 3], [0, 1, 2], [False, True], [False, True], [None, 3]))
 
@@ -83,3 +91,337 @@ def test_strided_like_onnxruntime(module):
         pads = ((before, after), (before, after))
         result = cpool.avg_pool2d(x, kernel, stride, pads, count_include_pad=bool(include))
         np.testing.assert_allclose(result, wanted, rtol=1e-5, atol=1e-6)
+
+
+# ---- tensors of torch --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["bool", "uint8", "int8", "uint16", "int16", "int32", "int64", "float16", "float64"])
+def test_tensors_of_every_type(name, module):
+    torch = module("torch")
+    tensor = (torch.randn(2, 3, 10, 9, generator=torch.Generator().manual_seed(0)) * 50).to(getattr(torch, name))
+    result = cpool.adaptive_avg_pool2d(tensor, 7)
+    assert isinstance(result, torch.Tensor)
+    np.testing.assert_array_equal(result.numpy(), cpool.adaptive_avg_pool2d(tensor.numpy(), 7))
+    largest, where = cpool.max_pool2d(tensor, 3, 2, return_indices=True)
+    assert largest.dtype == tensor.dtype
+    assert where.dtype == torch.int64
+    np.testing.assert_array_equal(largest.numpy(), cpool.max_pool2d(tensor.numpy(), 3, 2))
+
+
+BFLOAT16 = """
+import sys
+sys.modules["ml_dtypes"] = None  # it can't be imported
+import torch, cpool
+x = torch.randn(2, 16, 10, 9, generator=torch.Generator().manual_seed(0)).bfloat16()
+
+def rounded(y):
+    return y.to(torch.bfloat16)
+
+for layout in (x, x.to(memory_format=torch.channels_last), x[:, ::2], x[..., 1:], x.transpose(0, 1)):
+    wanted = rounded(torch.nn.functional.adaptive_avg_pool2d(layout.double(), 7))
+    result = cpool.adaptive_avg_pool2d(layout, 7)
+    assert type(result) is torch.Tensor
+    assert torch.equal(result, wanted)
+    out = torch.empty_like(wanted)
+    assert cpool.adaptive_avg_pool2d(layout, 7, out=out) is out
+    assert torch.equal(out, wanted)
+    aside = layout.clone()
+    assert cpool.avg_pool2d(aside, 3, 1, 1, out=aside) is aside  # over itself
+    assert torch.equal(aside, rounded(torch.nn.functional.avg_pool2d(layout.double(), 3, 1, 1)))
+    values, indices = cpool.max_pool2d(layout, 3, 2, return_indices=True)
+    wanted, where = torch.nn.functional.max_pool2d(layout, 3, 2, return_indices=True)
+    assert torch.equal(values, wanted) and torch.equal(indices, where)
+    assert torch.equal(cpool.max_pool2d(layout, 3, 2), wanted)
+    wide = layout.double().requires_grad_()
+    torch.nn.functional.adaptive_avg_pool2d(wide, 7).sum().backward()
+    back = cpool.adaptive_avg_pool2d_backward(torch.ones(*layout.shape[:2], 7, 7).bfloat16(), tuple(layout.shape))
+    assert torch.equal(back, rounded(wide.grad))
+    turned = torch.ones(*layout.shape[:2], 7, 7).bfloat16().transpose(2, 3)
+    assert torch.equal(cpool.adaptive_avg_pool2d_backward(turned, tuple(layout.shape)), back)
+    spread = cpool.max_pool2d_backward(values, indices, tuple(layout.shape))
+    assert spread.dtype == torch.bfloat16 and spread.shape == layout.shape
+layer = cpool.nn.AdaptiveAvgPool2d(7)
+assert torch.equal(layer(x), layer(x)) and layer(x).dtype == torch.bfloat16
+prepared = cpool.prepare("adaptive_avg_pool2d", x, 7)
+assert torch.equal(prepared(x), layer(x)) and torch.equal(prepared(x, out=torch.empty_like(layer(x))), layer(x))
+assert cpool.explain("adaptive_avg_pool2d", x, 7).x_dtype == "bfloat16"
+assert cpool.adaptive_avg_pool2d(x[:0], 7).shape == (0, 16, 7, 7)
+
+def weights(*shape):
+    return torch.linspace(-1, 1, shape[0] * shape[1]).reshape(shape).bfloat16()
+
+w1, w2 = weights(4, 16), weights(16, 4)
+gate = torch.relu(x.float().mean((2, 3)) @ w1.float().T) @ w2.float().T
+wanted = x.float() * torch.sigmoid(gate)[..., None, None]
+made = cpool.squeeze_excite(x, w1, None, w2, None, activation="relu")
+assert made.dtype == torch.bfloat16
+assert torch.allclose(made.float(), wanted, rtol=2**-8)
+made = cpool.squeeze_excite(x.float(), w1, None, w2, None, activation="relu")
+assert torch.allclose(made, wanted, rtol=1e-5)
+"""
+
+
+def test_bfloat16_without_ml_dtypes(module):
+    module("torch")
+    run_python(BFLOAT16)
+
+
+def test_bfloat16_of_torch_and_of_numpy_together(module):
+    torch, ml_dtypes = module("torch"), module("ml_dtypes")
+    tensor = torch.randn(2, 3, 10, 9, generator=torch.Generator().manual_seed(0)).bfloat16()
+    same = tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    for operation, arguments in (("adaptive_avg_pool2d", (7,)), ("max_pool2d", (3, 2))):
+        function = getattr(cpool, operation)
+        wanted = function(same, *arguments)
+        assert torch.equal(function(tensor, *arguments).view(torch.int16), torch.from_numpy(wanted.view(np.int16)))
+        to_tensor = torch.empty(wanted.shape, dtype=torch.bfloat16)
+        function(same, *arguments, out=to_tensor)
+        assert torch.equal(to_tensor.view(torch.int16), torch.from_numpy(wanted.view(np.int16)))
+        to_array = np.empty_like(wanted)
+        function(tensor, *arguments, out=to_array)
+        np.testing.assert_array_equal(to_array.view(np.int16), wanted.view(np.int16))
+    shifted = same.copy()
+    over = torch.from_numpy(shifted.view(np.int16)).view(torch.bfloat16)
+    cpool.avg_pool2d(shifted, 3, 1, 1, out=over)  # the same memory: what is between is copied as it is
+    np.testing.assert_array_equal(shifted.view(np.int16), cpool.avg_pool2d(same, 3, 1, 1).view(np.int16))
+    assert cpool.adaptive_avg_pool2d(tensor, 7, dtype=np.float32).dtype == torch.float32
+
+
+def test_tensors_are_not_copied_and_results_live_on(module):
+    """Read where they lie, given back when nobody holds them, and results outlive all that made them."""
+    torch = module("torch")
+    for dtype in (torch.float32, torch.bfloat16):
+        tensor = torch.ones(1, 1, 4, 4, dtype=dtype)
+        read, wrap = arrays.admit("x", tensor)
+        assert read.ctypes.data == tensor.data_ptr()
+        storage = weakref.ref(tensor.untyped_storage())
+        made = wrap(read)
+        assert made.data_ptr() == tensor.data_ptr()
+        del tensor
+        gc.collect()
+        made += 1
+        assert (arrays.widened(read) == 2).all()
+        del made, read
+        gc.collect()
+        assert storage() is None
+        results = [cpool.adaptive_avg_pool2d(torch.full((1, 1, 9, 9), float(i), dtype=dtype), 3) for i in range(100)]
+        gc.collect()
+        assert all((r == i).all() for i, r in enumerate(results))
+
+
+def test_tensors_that_cannot_be_read(module):
+    torch = module("torch")
+    x = torch.ones(1, 1, 4, 4)
+    with pytest.raises(TypeError, match=r"x: got .* requires gradients.*x\.detach\(\)"):
+        cpool.adaptive_avg_pool2d(x.clone().requires_grad_(), 2)
+    with pytest.raises(TypeError, match=r"grad\.detach\(\)"):
+        cpool.adaptive_avg_pool2d_backward(x.clone().requires_grad_(), (1, 1, 9, 9))
+    with pytest.raises(TypeError, match=r"out\.detach\(\)"):
+        cpool.adaptive_avg_pool2d(x, 2, out=torch.ones(1, 1, 2, 2).requires_grad_())
+    for wrong in (x.to_sparse(), torch.ones(1, 1, 4, 4, dtype=torch.complex64).conj(), x.to(torch.float8_e5m2)):
+        with pytest.raises(TypeError, match="x: this Tensor can't be read through DLPack: "):
+            cpool.adaptive_avg_pool2d(wrong, 2)
+    with pytest.raises(TypeError, match="x: this Tensor has no memory"):
+        cpool.adaptive_avg_pool2d(torch.ones(1, 1, 4, 4, device="meta"), 2)
+
+
+def test_classes_that_extend_tensors(module):
+    torch = module("torch")
+    parameter = torch.nn.Parameter(torch.ones(1, 1, 4, 4), requires_grad=False)
+    assert isinstance(cpool.adaptive_avg_pool2d(parameter, 2), torch.Tensor)
+
+    class Mine(torch.Tensor):
+        pass
+
+    assert isinstance(cpool.adaptive_avg_pool2d(torch.ones(1, 1, 4, 4).as_subclass(Mine), 2), torch.Tensor)
+
+
+# ---- arrays of jax -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["float32", "bfloat16", "float16", "uint8", "int32"])
+def test_arrays_of_jax(name, module):
+    jax = module("jax")
+    jnp = jax.numpy
+    x = (jax.random.normal(jax.random.key(0), (2, 3, 10, 9)) * 50).astype(getattr(jnp, name))
+    result = cpool.adaptive_avg_pool2d(x, 7)
+    assert isinstance(result, jax.Array)
+    wanted = cpool.adaptive_avg_pool2d(np.asarray(x), 7)
+    assert result.dtype == (np.float32 if name == "int32" else wanted.dtype)  # jax has no float64, if not told to
+    np.testing.assert_array_equal(np.asarray(result).astype(np.float64), wanted.astype(result.dtype).astype(np.float64))
+    before = np.asarray(x).copy()
+    with pytest.raises(ValueError, match="read-only"):
+        cpool.avg_pool2d(x, 3, 1, 1, out=x)
+    np.testing.assert_array_equal(np.asarray(x), before)
+
+
+# ---- capsules ----------------------------------------------------------------------------------------
+
+
+class Foreign:
+    """Another library's array, as DLPack sees it; `where` is its device."""
+
+    def __init__(self, array: np.ndarray, where: tuple[int, int] = (1, 0), versions: bool = True) -> None:
+        self.array, self.where, self.versions = array, where, versions
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.where
+
+    def __dlpack__(self, **options: object) -> object:
+        if not self.versions and options:
+            raise TypeError("unexpected keyword argument 'max_version'")
+        return self.array.__dlpack__(**options)
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library that Foreign is of: this module."""
+    monkeypatch.setattr(sys.modules[__name__], "from_dlpack", np.asarray, raising=False)
+    monkeypatch.setattr(arrays, "_makers", weakref.WeakKeyDictionary())
+
+
+@pytest.mark.parametrize("versions", [True, False], ids=["versions", "none"])
+def test_capsules_of_both_kinds(versions, home):
+    for x in (np.arange(90.0).reshape(10, 9), np.asfortranarray(np.eye(5)), np.zeros((3, 0)), np.eye(6)[::-2, ::3]):
+        read, _ = arrays.admit("x", Foreign(x, versions=versions))
+        np.testing.assert_array_equal(read, x)
+        assert read.strides == x.strides or not x.size
+        assert read.ctypes.data == x.ctypes.data or not x.size
+    x = np.ones(3)
+    x.flags.writeable = False
+    if versions:
+        assert not arrays.admit("x", Foreign(x))[0].flags.writeable
+    assert arrays.admit("x", Foreign(np.ones(3), versions=versions))[0].flags.writeable == versions
+    pinned, _ = arrays.admit("x", Foreign(np.eye(3), (3, 0), versions))
+    np.testing.assert_array_equal(pinned, np.eye(3))
+
+
+DEVICES = {(2, 0): "CUDA device 0", (8, 0): "Metal", (10, 1): "ROCm device 1", (13, 0): "managed", (77, 0): "DLPack"}
+
+
+@pytest.mark.parametrize("where", DEVICES)
+def test_arrays_of_other_devices_are_refused(where, home):
+    with pytest.raises(ValueError, match=rf"x: got 'Foreign on .*{DEVICES[where]}.*host"):
+        cpool.adaptive_avg_pool(Foreign(np.eye(4), where), 2)
+
+
+@pytest.mark.parametrize(
+    ("package", "said"), [("torch", "x.cpu()"), ("cupy", "x.get()"), ("numba", "x.copy_to_host()")]
+)
+def test_the_way_to_the_host_is_named(package, said, monkeypatch):
+    """Classes of these names stand in: their libraries need the device."""
+    options = {"__module__": package, "__cuda_array_interface__": {}}
+    with pytest.raises(ValueError, match=re.escape(f"use {said}")):
+        cpool.adaptive_avg_pool(type("Array", (), options)(), 2)
+    monkeypatch.setitem(sys.modules, package, types.SimpleNamespace(from_dlpack=np.asarray, __name__=package))
+    options = {"__module__": package, "__dlpack_device__": lambda self: (2, 0), "__dlpack__": None}
+    with pytest.raises(ValueError, match=re.escape(f"use {said}")):
+        cpool.adaptive_avg_pool(type("Array", (), options)(), 2)
+
+
+def test_libraries_that_take_nothing_back():
+    with pytest.raises(TypeError, match=r"no from_dlpack .* numpy\.asarray"):
+        cpool.adaptive_avg_pool(Foreign(np.eye(4)), 2)
+
+
+class Taken:
+    """A capsule as another library asks for it, read back."""
+
+    def __init__(self, array: np.ndarray, **options: object) -> None:
+        self.capsule = _dlpack.Lent(array, 4).__dlpack__(**options)
+        self.array = _dlpack.read(self.capsule, arrays.DLPACK)
+
+
+@pytest.mark.parametrize("options", [{}, {"max_version": (1, 0)}, {"max_version": (1, 0), "copy": True}], ids=str)
+def test_what_is_lent_comes_back(options):
+    for shape in ((3, 5, 7), (), (4, 0, 2), (1,)):
+        bits = np.random.default_rng(0).integers(0, 2**16, shape, np.uint16)
+        x = bits.view(arrays.BFLOAT16)
+        taken = Taken(x, **options)
+        assert taken.array.dtype == arrays.BFLOAT16
+        np.testing.assert_array_equal(taken.array.view(np.uint16), bits)
+        assert not x.size or np.may_share_memory(taken.array, x) == ("copy" not in options)
+    turned = np.zeros((3, 5), arrays.BFLOAT16).T[:, ::-1]
+    assert Taken(turned).array.strides == turned.strides
+
+
+def test_a_capsule_is_read_once():
+    capsule = _dlpack.Lent(np.zeros(3, arrays.BFLOAT16), 4).__dlpack__()
+    _dlpack.read(capsule, arrays.DLPACK)
+    with pytest.raises(ValueError, match="name"):
+        _dlpack.read(capsule, arrays.DLPACK)
+    for wrong in (None, 3, np.zeros(3)):
+        with pytest.raises(ValueError, match="PyCapsule"):
+            _dlpack.read(wrong, arrays.DLPACK)
+
+
+def test_what_is_lent_is_given_back():
+    """Capsules that were taken, and those that nobody took."""
+    for options in ({}, {"max_version": (1, 2)}):
+        x = np.zeros((3, 4), arrays.BFLOAT16)
+        before = sys.getrefcount(x)
+        capsules = [_dlpack.Lent(x, 4).__dlpack__(**options) for _ in range(10)]
+        assert sys.getrefcount(x) == before + 10
+        taken = [_dlpack.read(c, arrays.DLPACK) for c in capsules[:5]]
+        del capsules
+        gc.collect()
+        assert sys.getrefcount(x) == before + 5
+        del taken
+        gc.collect()
+        assert sys.getrefcount(x) == before
+
+
+def test_what_cannot_be_lent():
+    x = np.zeros(3, arrays.BFLOAT16)
+    with pytest.raises(BufferError, match="CPU"):
+        _dlpack.Lent(x, 4).__dlpack__(dl_device=(2, 0))
+    x.flags.writeable = False
+    with pytest.raises(BufferError, match="read-only"):
+        _dlpack.Lent(x, 4).__dlpack__()
+    assert not Taken(x, max_version=(1, 0)).array.flags.writeable
+
+
+def test_structured_arrays_stay_refused():
+    """What stands for bfloat16 inside is no type for users to see."""
+    with pytest.raises(TypeError, match="x: got dtype"):
+        cpool.adaptive_avg_pool(np.zeros(9, [("a", np.uint16)]), 3)
+
+
+# ---- other things that hold numbers ------------------------------------------------------------------
+
+
+class Holder:
+    """An object that only knows how to become an array."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
+        return self.array if dtype is None else self.array.astype(dtype)
+
+
+def test_what_can_become_an_array():
+    x = np.arange(90, dtype=np.float32).reshape(10, 9)
+    wanted = cpool.adaptive_avg_pool(x, 7)
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    for given in (Holder(x), memoryview(x), memoryview(frozen), x.tolist(), x.view(np.recarray), frozen):
+        result = cpool.adaptive_avg_pool(given, 7)
+        assert type(result) is np.ndarray
+        np.testing.assert_array_equal(result, wanted)
+    flat = array.array("d", range(10))
+    np.testing.assert_array_equal(cpool.adaptive_avg_pool(flat, 7), cpool.adaptive_avg_pool(np.arange(10.0), 7))
+    bits = memoryview(bytes(range(90))).cast("B", (10, 9))
+    np.testing.assert_array_equal(cpool.adaptive_avg_pool(bits, 7), wanted)
+    for wrong in (object(), {}, "text", None):
+        with pytest.raises(TypeError, match="x: got"):
+            cpool.adaptive_avg_pool(wrong, 7)
+
+
+def test_read_only_results_are_refused():
+    x = np.arange(90.0).reshape(10, 9)
+    out = np.empty((7, 7))
+    out.flags.writeable = False
+    with pytest.raises(ValueError, match="out: got 'a read-only array'"):
+        cpool.adaptive_avg_pool(x, 7, out=out)

@@ -73,6 +73,11 @@ def openmp_runtimes() -> list[str]:
     return sorted(set(re.findall(r"/\S*/(lib(?:g|i)?omp\S*)", maps)))
 
 
+def settling() -> float:
+    """Seconds after which the threads of other libraries, which spin after their last work, have fallen asleep."""
+    return 0.006 if len(openmp_runtimes()) > 1 else 0.002
+
+
 def version(package: str) -> str | None:
     """The installed version of a package, without importing it."""
     try:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .arrays import empty_aligned
 from .config import show_config
@@ -56,21 +55,27 @@ from .windows import strided_windows, windows
 
 if TYPE_CHECKING:
     from . import nn
+    from ._native import Pool
 
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> ModuleType:
-    """The layers, imported when they are first asked for: not everybody wants them, and classes take their time."""
+def __getattr__(name: str) -> Any:
+    """What is imported when it is first asked for: not everybody wants it, and it takes its time."""
     if name in ("nn", "opencl"):
         from importlib import import_module
 
         return import_module(f"cpool.{name}")
+    if name == "Pool":
+        from ._native import Pool
+
+        return Pool
     raise AttributeError(f"module 'cpool' has no attribute {name!r}")
 
 
 __all__ = [
     "BackendUnavailable",
+    "Pool",
     "__version__",
     "adaptive_avg_pool",
     "adaptive_avg_pool1d",

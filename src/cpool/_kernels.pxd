@@ -156,3 +156,7 @@ cdef class Call:
     cdef void learn(self, int64_t took) noexcept
     cdef set_division(self, dict spec)
     cdef set_tiles(self, list tiles)
+
+
+# A call on the calling thread, without the GIL; 0, or -1 if there was no memory. For _native.
+cdef int pool_alone(const void *call, int64_t scratch, const char *x, char *out) noexcept nogil

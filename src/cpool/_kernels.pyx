@@ -409,6 +409,10 @@ cdef class Call:
         """The instruction set."""
         return (<bytes> self.c.isa.name).decode()
 
+    def out_strides(self):
+        """The strides of a result."""
+        return tuple([self.result.strides[i] for i in range(self.result.ndim)])
+
     def threads(self, int limit):
         """How many threads the next warm call would use, of at most `limit`."""
         if limit <= 1 or cpool_forked() or (self.cost < TEAM_WARM and not force_team):
@@ -518,6 +522,20 @@ cdef class Call:
         cpool_run_total(team.call, team.x, team.out, team.indices, unit, blocks, first, last, team.partials,
                         team.partials + at, team.memory)
         cpool_mode_leave(mode)
+
+
+cdef int pool_alone(const void *call, int64_t scratch, const char *x, char *out) noexcept nogil:
+    cdef const cpool_call *c = <const cpool_call *> call
+    cdef void *memory = cpool_scratch_take(scratch)
+    cdef cpool_mode mode
+    if memory == NULL:
+        return -1
+    if c.units and c.lines:
+        mode = cpool_mode_enter()
+        cpool_run(c, x, out, NULL, 0, c.units, memory)
+        cpool_mode_leave(mode)
+    cpool_scratch_give(memory)
+    return 0
 
 
 cdef class Short:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import _dlpack
+from ._dlpack import HOST
 from .errors import bad_kind, bad_value
 from .plan import check_size, packed, product
 from .windows import as_int
 
 Array = NDArray[Any]
 Wrap = Callable[[Array], Any]
-
-_CPU = (1, 3)  # DLPack's kDLCPU and kDLCUDAHost: memory that the host reads
 
 REALS = "bool, (u)int8 to (u)int64, float16, bfloat16, float32"
 NUMBERS = {
@@ -58,6 +58,8 @@ def admit(argument: str, x: Any) -> tuple[Array, Wrap | None]:
         return _from_dlpack(argument, x)
     if isinstance(x, (str, bytes)) or x is None:
         bad_kind(argument, x, "an array is needed")
+    if hasattr(x, "__cuda_array_interface__"):
+        _refuse_device(argument, x, "CUDA", type(x).__module__.partition(".")[0])
     try:
         array = np.asarray(x)
     except (ValueError, TypeError) as error:
@@ -65,21 +67,74 @@ def admit(argument: str, x: Any) -> tuple[Array, Wrap | None]:
     return array, None
 
 
+# ---- other libraries' arrays -------------------------------------------------------------------------
+
+BFLOAT16 = np.dtype([("bfloat16", np.uint16)])  # its bits, where nothing but DLPack says what they are
+_BFLOAT = 4  # DLPack's code for it
+DLPACK: dict[tuple[int, int], np.dtype[Any]] = {
+    **{(0, bits): np.dtype(f"i{bits // 8}") for bits in (8, 16, 32, 64)},
+    **{(1, bits): np.dtype(f"u{bits // 8}") for bits in (8, 16, 32, 64)},
+    **{(2, bits): np.dtype(f"f{bits // 8}") for bits in (16, 32, 64)},
+    **{(5, bits): np.dtype(f"c{bits // 8}") for bits in (64, 128)},
+    (6, 8): np.dtype(bool),
+    (_BFLOAT, 16): BFLOAT16,
+}
+DEVICES = {2: "CUDA", 4: "OpenCL", 7: "Vulkan", 8: "Metal", 10: "ROCm", 13: "CUDA (managed)", 14: "oneAPI"}
+HOMES = {"jaxlib": "jax"}  # packages whose arrays belong to another
+COPIES = {"torch": "{}.cpu()", "cupy": "{}.get()", "jax": "jax.device_get({})", "numba": "{}.copy_to_host()"}
+_makers: WeakKeyDictionary[type, tuple[str, Wrap | None]] = WeakKeyDictionary()
+
+
 def _from_dlpack(argument: str, x: Any) -> tuple[Array, Wrap]:
-    device = x.__dlpack_device__()
-    if device[0] not in _CPU:
-        bad_value(argument, f"{type(x).__name__} on device {device}", "bring it to the CPU first, as with x.cpu()")
-    if getattr(x, "requires_grad", False):
-        bad_kind(argument, f"{type(x).__name__} that requires gradients", "use x.detach(): cpool records no graph")
-    package = type(x).__module__.partition(".")[0]
-    maker = sys.modules[package]
-    make = getattr(maker, "from_dlpack", None) or getattr(getattr(maker, "dlpack", None), "from_dlpack", None)
-    if make is None:
-        bad_kind(argument, type(x), f"{package} has no from_dlpack to bring the result back with")
+    kind = type(x)
+    package, make = _home_of(kind)
     try:
-        return np.from_dlpack(x), make
-    except (BufferError, RuntimeError) as error:
-        raise TypeError(f"{argument}: NumPy can't read this {type(x).__name__} through DLPack: {error}") from None
+        device = x.__dlpack_device__()
+    except (BufferError, RuntimeError, ValueError) as error:
+        raise TypeError(f"{argument}: this {kind.__name__} has no memory that can be read: {error}") from None
+    if device[0] not in HOST:
+        _refuse_device(argument, x, f"{DEVICES.get(int(device[0]), 'DLPack')} device {device[1]}", package)
+    if getattr(x, "requires_grad", False):
+        bad_kind(argument, f"{kind.__name__} that requires gradients", f"use {argument}.detach(): no graph is recorded")
+    if make is None:
+        bad_kind(argument, kind, f"{package} has no from_dlpack to bring the result back with: use numpy.asarray")
+    try:
+        try:
+            capsule = x.__dlpack__(max_version=(1, 0))
+        except TypeError:  # it is from before there were versions
+            capsule = x.__dlpack__()
+        array = _dlpack.read(capsule, DLPACK)
+    except (BufferError, RuntimeError, ValueError) as error:
+        raise TypeError(f"{argument}: this {kind.__name__} can't be read through DLPack: {error}") from None
+    home: Callable[[Any], Any] = make
+
+    def wrap(result: Array) -> Any:
+        return home(_dlpack.Lent(result, _BFLOAT) if result.dtype == BFLOAT16 else result)
+
+    return array, wrap
+
+
+def _home_of(kind: type) -> tuple[str, Wrap | None]:
+    """The package of an array's class or of one that it extends, and what makes its arrays there."""
+    found = _makers.get(kind)
+    if found is None:
+        names = [c.__module__.partition(".")[0] for c in kind.__mro__]
+        homes = [sys.modules.get(HOMES.get(name, name)) for name in names]
+        made = ((home, _maker(home)) for home in homes if home is not None)
+        found = next(((home.__name__, make) for home, make in made if make is not None), (names[0], None))
+        _makers[kind] = found
+    return found
+
+
+def _maker(module: Any) -> Wrap | None:
+    make: Wrap | None = getattr(module, "from_dlpack", None)
+    return make or getattr(getattr(module, "dlpack", None), "from_dlpack", None)
+
+
+def _refuse_device(argument: str, x: Any, where: str, package: str) -> NoReturn:
+    copy = COPIES.get(package, "copy {} to the host").format(argument)
+    wanted = "arrays of the host, and PyOpenCL's, can be pooled: "
+    bad_value(argument, f"{type(x).__name__} on {where}", wanted + (f"use {copy}" if package in COPIES else copy))
 
 
 def admit_out(out: Any) -> Array:
@@ -114,8 +169,23 @@ def empty_aligned(shape: int | Sequence[int], dtype: Any = np.float32) -> Array:
 
 
 def is_bfloat16(dtype: np.dtype[Any]) -> bool:
-    """Whether this is the bfloat16 of ml_dtypes, which need not be imported for that."""
-    return dtype.itemsize == 2 and dtype.name == "bfloat16"
+    """Whether this is the bfloat16 of ml_dtypes, which need not be imported for that, or of DLPack."""
+    return dtype.itemsize == 2 and (dtype.name == "bfloat16" or dtype == BFLOAT16)
+
+
+def same_type(a: np.dtype[Any], b: np.dtype[Any]) -> bool:
+    """Whether elements are the same, whatever their byte order; there are two dtypes for bfloat16."""
+    return native(a) == native(b) or (is_bfloat16(a) and is_bfloat16(b))
+
+
+def name_of(dtype: np.dtype[Any]) -> str:
+    """What a type is called."""
+    return "bfloat16" if is_bfloat16(dtype) else str(dtype)
+
+
+def widened(x: Array) -> Array:
+    """x, as float32 if NumPy can't calculate with it: bits of bfloat16 are the upper half of a float32's."""
+    return (x["bfloat16"].astype(np.uint32) << 16).view(np.float32) if x.dtype == BFLOAT16 else x
 
 
 def family(dtype: np.dtype[Any]) -> str | None:
@@ -140,7 +210,7 @@ def average_type(x: np.dtype[Any], dtype: Any, out: Array | None) -> np.dtype[An
     """The type of an average of x: as `dtype` or `out` say, else as x says."""
     asked = None if dtype is None else _as_type(dtype)
     if out is not None:
-        if asked is not None and asked != native(out.dtype):
+        if asked is not None and not same_type(asked, out.dtype):
             bad_value("dtype", asked, f"out has dtype {out.dtype}: they must agree, or dtype be left out")
         argument, asked = ("out" if asked is None else "dtype"), native(out.dtype)
     else:
@@ -162,14 +232,14 @@ def average_type(x: np.dtype[Any], dtype: Any, out: Array | None) -> np.dtype[An
             "integer": "a float or an integer type",
             "complex": "complex64 or complex128",
         }[mine or "float"]
-        bad_kind(argument, asked, f"an average of {x} can be {what}")
+        bad_kind(argument, asked, f"an average of {name_of(x)} can be {what}")
     return asked
 
 
 def max_type(x: np.dtype[Any], out: Array | None) -> np.dtype[Any]:
     """The type of the largest of x: its own."""
-    if out is not None and native(out.dtype) != native(x):
-        bad_kind("out", out.dtype, f"the largest of {x} are {native(x)}")
+    if out is not None and not same_type(out.dtype, x):
+        bad_kind("out", out.dtype, f"the largest of {name_of(x)} are {name_of(native(x))}")
     return native(x)
 
 
@@ -234,7 +304,8 @@ def assign(target: Array, value: Array) -> None:
 
         opencl.copy(value, target)
     else:
-        target[...] = value
+        same = target.dtype == value.dtype or not is_bfloat16(target.dtype)  # else NumPy would take bits for numbers
+        (target if same else target.view(value.dtype))[...] = value
 
 
 def expand_dims(x: Array, axes: tuple[int, ...]) -> Array:

@@ -102,7 +102,7 @@ def _real(argument: str, value: Any) -> Array:
         bad_kind(argument, type(value), "weights are arrays of the host, wherever x is: use .get() once")
     if arrays.family(array.dtype) not in ("float", "integer"):
         bad_kind(argument, array.dtype, "weights are real numbers")
-    return array
+    return arrays.widened(array)
 
 
 def _matrix(argument: str, value: Any, letters: str) -> Array:

@@ -104,6 +104,11 @@ class Prepared(_kernels.Ready):
             return out
         return result if wrap is None else wrap(result)
 
+    @property
+    def backend(self) -> str:
+        """Where it runs: "cpu", or what else was chosen."""
+        return self._choice.name
+
     def __repr__(self) -> str:
         return f"<prepared {self.plan.operation}: {self.plan.x_shape} -> {self.plan.out_shape}>"
 
@@ -239,9 +244,9 @@ def explain(operation: Any, x: Any, *args: Any, **options: Any) -> Explanation:
     return Explanation(
         operation=plan.operation,
         x_shape=plan.x_shape,
-        x_dtype=str(plan.x_dtype),
+        x_dtype=arrays.name_of(plan.x_dtype),
         out_shape=plan.out_shape,
-        out_dtype=str(plan.out_dtype),
+        out_dtype=arrays.name_of(plan.out_dtype),
         axes=tuple(axes),
         kind=worst,
         strided=equal,

@@ -270,7 +270,7 @@ def _gather_divided(
         return
     wide = np.empty_like(grad, dtype=np.float64, subok=False)
     with _kernels.DefaultMode():
-        np.divide(grad.astype(np.float64), by, out=wide)
+        np.divide(arrays.widened(grad).astype(np.float64), by, out=wide)
     cpu.run(_plan_to(op, axes, back, 1, wide, into, wide=True), wide, into)
 
 

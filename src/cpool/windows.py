@@ -283,3 +283,16 @@ def transposed(table: Windows) -> Windows:
         sizes[here] = np.maximum(until - after, 0)
         first[here] = which[np.minimum(after, len(which) - 1)]
     return Windows(m, first, sizes, np.ones(table.length, np.int64), step)
+
+
+def part(table: Windows, first: int, last: int) -> tuple[Windows, int, int]:
+    """The windows from `first` up to `last` by themselves, and the stretch of the axis in which they lie.
+
+    >>> some, start, stop = part(windows(10, 7), 2, 4)
+    >>> some.starts.tolist(), some.stops.tolist(), start, stop
+    ([0, 2], [3, 4], 2, 6)
+    """
+    which = slice(first, last)
+    start, stop = int(table.starts[which].min()), int(table.stops[which].max())
+    some = _table(stop - start, table.starts[which] - start, table.sizes[which], table.counted[which], table.step)
+    return some, start, stop

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyopencl as cl
 
+from cpool.arrays import name_of
 from cpool.errors import BackendUnavailable
 from cpool.plan import Cache, Kept, Plan, Pooled
 from cpool.windows import windows
@@ -75,7 +76,7 @@ def of(plan: Plan, queue: Any) -> Layout:
 
 def code(dtype: np.dtype[Any]) -> str:
     """The kernels' name for an element's type."""
-    return _CODES[dtype.name]
+    return _CODES[name_of(dtype)]
 
 
 def check_doubles(dtype: np.dtype[Any], device: Any, what: str) -> None:

@@ -1,0 +1,1 @@
+from cpool._native cimport Pool

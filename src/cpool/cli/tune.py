@@ -1,0 +1,36 @@
+"""Measure this machine once: then large host arrays go to a device where that is faster, and estimates fit.
+
+Nothing is sent to a device unasked before this was run. `cpool.tune()` is the same in Python.
+
+examples:
+  cpool tune                             the processor and every OpenCL device, some seconds each
+  cpool tune opencl:0 --seconds 3        the processor and one device
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import cpool
+
+from .errors import Failure, reason
+from .terminal import is_terminal
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    command.add_argument("devices", nargs="*", metavar="DEVICE", help="as `cpool info` lists them; default: all")
+    command.add_argument("--seconds", type=float, default=10.0, help="for each (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, and print what was found."""
+    tune = getattr(cpool, "tune", None)
+    if tune is None:
+        raise Failure(f"cpool {cpool.__version__} has no cpool.tune(): every host array runs on the CPU")
+    try:
+        print(tune(args.devices or None, seconds=args.seconds, verbose=is_terminal(sys.stderr)))
+    except (ValueError, TypeError) as error:
+        raise Failure(reason(error)) from None
+    return 0
