@@ -29,6 +29,7 @@ examples:
   peers.py --rows windows,1080 --rounds 15       some rows, by class or part of the name, more carefully
   peers.py --simd avx2 --out results             an instruction set forced; JSON and Markdown saved
   peers.py --tiny --cold --isa                   tiny calls and import, cold calls, instruction sets
+  peers.py --estimates                           what explain() estimates, against what is measured
   peers.py --all --out results                   everything
   peers.py --quick                               does it run? no figures to be quoted
 
@@ -69,6 +70,11 @@ def run_probes(args: argparse.Namespace, rows: Sequence[Row], peers: Sequence[Pe
         core = [row for row in rows if row.set == "core"]
         yield probes.instruction_sets(core, dtypes, args.layouts, most, args.effort, progress)
         progress("")
+    if args.estimates:
+        dtypes = args.dtypes if args.dtypes_given else ["float32"]
+        for threads in args.threads:
+            yield probes.estimates(rows, dtypes, args.layouts, threads, args.effort, progress)
+            progress("")
 
 
 def save(folder: Path, report: Report, data: dict[str, Any]) -> None:
@@ -111,6 +117,7 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--tiny", action="store_true", help="tiny calls, prepared calls, import")
     what.add_argument("--cold", action="store_true", help="calls after a pause")
     what.add_argument("--isa", action="store_true", help="instruction sets against each other, beyond L2")
+    what.add_argument("--estimates", action="store_true", help="what explain() estimates, over what is measured")
     what.add_argument("--all", action="store_true", help="all of these")
     of = p.add_argument_group("of what")
     of.add_argument(
@@ -145,14 +152,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     if args.simd:
         os.environ["CPOOL_SIMD"] = args.simd
+    os.environ["CPOOL_CACHE_DIR"] = os.devnull  # the processor is timed, whatever tune() once found of devices
     if args.serve:
         probes.serve(sys.stdin, sys.stdout)
         return 0
     args.dtypes_given = args.dtypes is not None
     args.dtypes = args.dtypes or DEFAULT_DTYPES.split(",")
-    for name in ("table", "tiny", "cold", "isa"):
+    for name in ("table", "tiny", "cold", "isa", "estimates"):
         setattr(args, name, getattr(args, name) or args.all)
-    args.table = args.table or not (args.tiny or args.cold or args.isa)
+    args.table = args.table or not (args.tiny or args.cold or args.isa or args.estimates)
 
     left_out = {peer.name: reason for peer in PEERS if peer.name in args.peers and (reason := peer.missing())}
     if BASE in left_out or BASE not in args.peers:

@@ -29,6 +29,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # OpenMP reads this when it is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+# What somebody once tuned here must not send calls to a device: a folder that isn't there.
+os.environ["CPOOL_CACHE_DIR"] = str(Path(__file__).parent / "nothing-measured")
+
 from devices_here import NO_DOUBLES
 from devices_here import engines as opencl_engines
 from helpers import required

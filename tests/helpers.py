@@ -541,8 +541,8 @@ def run_python(code: str, *, timeout: float = 120, **environment: str) -> str:
 
 
 def python(code: str, *, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A fresh interpreter that ran `code`, without the CPOOL_ and OMP_ variables of this one."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("CPOOL_", "OMP_"))}
+    """A fresh interpreter that ran `code`, without the CPOOL_ and OMP_ variables of this one but the cache folder."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("CPOOL_", "OMP_")) or k == "CPOOL_CACHE_DIR"}
     return subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

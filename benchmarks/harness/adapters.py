@@ -88,7 +88,7 @@ class Cpool(Peer):
         names = {**case.given, "pool": getattr(cpool, name), "shape": case.shape, "dtype": case.out_dtype}
         statement = Statement(text + ")", **names)
         told = ""
-        if "{arguments}" in case.row.done.call and not name.endswith("_backward"):
+        if case.row.explained:
             told = cpool.explain(name, case.x, *case.row.arguments, **options).kernel
         text = f"cpool.{statement.text.replace('pool(', name + '(', 1)}"
         return Prepared(statement, text, lambda: values_of(case, statement.value()), told)

@@ -93,6 +93,11 @@ class Row:
             return np.dtype(np.float32 if kind.itemsize <= 2 else np.float64)
         return kind
 
+    @property
+    def explained(self) -> bool:
+        """Whether `cpool.explain` takes it: poolings, not their gradients."""
+        return self.done.function.startswith(("adaptive_", "avg_", "max_")) and self.done.x_is == "input"
+
     def takes(self, dtype: str) -> bool:
         """Whether the row is meant for this type."""
         if self.dtypes is not None:

@@ -11,6 +11,7 @@ from .compare import Line, mean_over
 BEYOND = ("L3", "DRAM")
 SMALL = ("tiny", "L2")
 ALL = SMALL + BEYOND
+ESTIMATED = 0.9  # of the core's shapes have an estimate within a factor of 2
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from .adapters import PEERS, Peer, Prepared
+from .adapters import BASE, PEERS, Peer, Prepared
 from .cases import CORE, LAYOUTS, ROWS, Case, Row
-from .goals import BEYOND, Finding, at_least, at_most
-from .timing import Call, Effort, Statement, geometric_mean, in_turn, ratio
+from .goals import BEYOND, ESTIMATED, Finding, at_least, at_most
+from .timing import Call, Effort, Statement, geometric_mean, in_turn, ratio, spread
 
 Cells = list[list[str]]
 
@@ -316,4 +316,67 @@ def instruction_sets(
             met = f"{len(several) - len(below)} of {len(several)} rows, mean {means[dtype, name]:.2f}"
             goal = f"{dtype} beyond L2: {name} at least {least:g} of {best}, each"
             found.findings.append(Finding(goal, threads, met, not below, below))
+    return found
+
+
+# ---- estimates -------------------------------------------------------------------------------
+
+
+def estimates(
+    rows: Sequence[Row],
+    dtypes: Sequence[str],
+    layouts: Sequence[str],
+    threads: int,
+    effort: Effort,
+    say: Callable[[str], None],
+) -> Found:
+    """What `explain` estimates over what was measured: with the usual constants, and with those of `tune`."""
+    import cpool
+    from cpool import measured, tuning
+
+    found = Found(
+        f"Estimates over measured medians, {threads} thread(s)",
+        ["row", "dtype", "layout", "kernel", "us", "noise", "usual", "tuned"],
+    )
+    peer = _named(PEERS, BASE)
+    assert peer
+    shares: dict[tuple[str, str, str], list[tuple[float, str]]] = {}
+    with ExitStack() as stack:
+        _session(stack, [peer], threads)
+        say("tune()")
+        ways = {"usual": None, "tuned": tuning.measure("cpu", seconds=5)}
+        for dtype in dtypes:
+            for layout in layouts:
+                for row in (row for row in rows if row.explained and row.takes(dtype)):
+                    say(f"{row.name} {dtype} {layout}")
+                    case = Case(row, dtype, layout)
+                    ready = peer.prepare(case, threads)
+                    assert isinstance(ready, Prepared)
+                    samples = in_turn({BASE: ready.call}, effort)[BASE]
+                    took = statistics.median(samples)
+                    function = row.done.function.format(row.rank)
+                    options: dict[str, Any] = {"data_format": f"channels_{layout}"}
+                    options |= {"return_indices": True} if row.done.pair else {}
+                    options |= {"dtype": case.out_dtype} if row.result else {}
+                    ratios = {}
+                    for way, known in ways.items():
+                        with measured.pretend(known):
+                            told = cpool.explain(function, case.x, *row.arguments, **options)
+                        ratios[way] = told.estimated_seconds / took
+                        shares.setdefault((row.set, dtype, way), []).append((ratios[way], f"{row.name} {layout}"))
+                    line = [row.name, dtype, layout, ready.detail, _micro(took), f"{spread(samples):.0%}"]
+                    found.cells.append(line + [f"{ratio:.2f}" for ratio in ratios.values()])
+                    found.data.append(
+                        {"row": row.name, "dtype": dtype, "layout": layout, "samples_s": samples, "ratios": ratios}
+                    )
+    notes = []
+    for (name, dtype, way), several in shares.items():
+        far = tuple(f"{where}: {ratio:.2f}" for ratio, where in several if not 0.5 <= ratio <= 2)
+        mean = geometric_mean([ratio for ratio, _ in several])
+        text = f"{len(several) - len(far)} of {len(several)} rows, mean {mean:.2f}"
+        notes.append(f"- {name}, {dtype}, {way}: within a factor of 2 {text}")
+        if name == "core":
+            goal = f"estimates, {dtype}, {way}: within a factor of 2 of the median for {ESTIMATED:.0%}"
+            found.findings.append(Finding(goal, threads, text, len(far) <= (1 - ESTIMATED) * len(several), far))
+    found.note = "\n".join(notes)
     return found

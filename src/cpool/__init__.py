@@ -56,6 +56,7 @@ from .windows import strided_windows, windows
 if TYPE_CHECKING:
     from . import nn
     from ._native import Pool
+    from .tuning import tune
 
 __version__ = "0.1.0"
 
@@ -70,6 +71,10 @@ def __getattr__(name: str) -> Any:
         from ._native import Pool
 
         return Pool
+    if name == "tune":
+        from .tuning import tune
+
+        return tune
     raise AttributeError(f"module 'cpool' has no attribute {name!r}")
 
 
@@ -124,6 +129,7 @@ __all__ = [
     "squeeze_excite",
     "strided_windows",
     "threads",
+    "tune",
     "use_backend",
     "windows",
 ]

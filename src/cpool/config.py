@@ -31,6 +31,7 @@ def config() -> dict[str, Any]:
         },
         "devices": [str(device) for device in dispatch.devices()],
         "opencl": dispatch.opencl_state(),
+        "tuned": dispatch.tuning_state(),
     }
 
 
@@ -41,7 +42,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     >>> cpool.show_config()  # doctest: +ELLIPSIS
     cpool: ...
     >>> sorted(cpool.show_config(mode="dicts"))
-    ['build', 'cpool', 'devices', 'numpy', 'opencl', 'python', 'simd', 'threads']
+    ['build', 'cpool', 'devices', 'numpy', 'opencl', 'python', 'simd', 'threads', 'tuned']
     """
     found = config()
     if mode == "dicts":

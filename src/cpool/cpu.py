@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -90,6 +91,18 @@ def usable_cpus() -> int:
         quota = cgroup_quota()
         _usable = cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
     return _usable
+
+
+def processor_name() -> str:
+    """What the processor is called."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            for line in lines:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass  # not Linux: the platform module knows less, but something
+    return platform.processor() or platform.machine()
 
 
 def get_num_threads() -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from . import cpu, sliding
+from . import _kernels, costs, cpu, measured, sliding
 from .arrays import is_device_array
 from .errors import BackendUnavailable, bad_kind, bad_value
 from .plan import Plan
@@ -21,6 +20,7 @@ _scoped: ContextVar[Any] = ContextVar("cpool_backend", default=None)
 _from_environment = os.environ.get("CPOOL_BACKEND")
 
 OWN = "x is a device array"
+MARGIN = 0.8  # of the CPU's time is what a device may take that nobody asked for: both are estimates
 CHOICES = '"cpu", "opencl", "opencl:<number or name>" or a pyopencl.CommandQueue'
 
 
@@ -52,6 +52,9 @@ class Choice(NamedTuple):
     name: str
     why: str
     queues: Any = None  # of a device
+
+
+HOST = Choice("cpu", "host arrays run on the CPU")
 
 
 def check(argument: str, backend: Any) -> Any:
@@ -90,7 +93,55 @@ def choose(backend: Any, x: Any = None) -> Choice:
         return _choice(_queues("backend", scoped), "use_backend asked for it")
     if _from_environment:
         return _choice(_queues("CPOOL_BACKEND", _from_environment), "CPOOL_BACKEND asked for it")
-    return Choice("cpu", "host arrays run on the CPU")
+    return HOST
+
+
+def settle(choice: Choice, plan: Plan) -> Choice:
+    """The choice, or, where nobody made one, a device that by the measurements of `tune` wins with its transfers."""
+    if choice is not HOST:
+        return choice
+    found, _ = measured.here()
+    if found is None or not found.devices:
+        return choice
+    if _kernels.is_forked():
+        return Choice("cpu", "the child of a fork pools on the CPU")
+    here = found.processor.seconds(plan, cpu.call_of(plan).threads(cpu.get_num_threads()))
+    there, device = min(((d.seconds(plan, sent=True), d) for d in found.devices), key=lambda pair: pair[0])
+    times = f"{there * 1e3:.3g} ms on {device.name} with transfers, {here * 1e3:.3g} ms here"
+    if there > MARGIN * here:
+        return Choice("cpu", f"by tune() the CPU wins: {times}")
+    queues, why = _place(device)
+    if queues is None:
+        return Choice("cpu", f"what tune() measured doesn't hold: {why}")
+    from . import opencl
+
+    if not opencl.takes_unasked(plan, queues[0]):
+        return Choice("cpu", f"{device.name} may have no room for a plane of this, or was not measured for its type")
+    return Choice("opencl", f"by tune() a device wins: {times}", queues)
+
+
+_places: dict[tuple[str, str, str], tuple[Any, str]] = {}  # of devices that were measured
+
+
+def _place(device: costs.Device) -> tuple[Any, str]:
+    """The queues of a device that was measured, or None, and why it isn't there any more; looked for once."""
+    key = device.platform, device.name, device.driver
+    found = _places.get(key)
+    if found is None:
+        try:
+            from . import opencl
+
+            found = opencl.queues_like(device), ""
+        except BackendUnavailable as error:
+            found = None, str(error)
+        _places[key] = found
+    return found
+
+
+def forget() -> None:
+    """Forget what was settled before: something else was measured."""
+    _places.clear()
+    _kernels.forget()
 
 
 def _choice(queues: Any, why: str) -> Choice:
@@ -137,13 +188,23 @@ def devices() -> list[Device]:
     >>> cpool.devices()[0].backend
     'cpu'
     """
-    return [Device("cpu", _processor(), cpu.get_num_threads(), cpu.simd_available()), *_opencl()[0]]
+    return [Device("cpu", cpu.processor_name(), cpu.get_num_threads(), cpu.simd_available()), *_opencl()[0]]
 
 
 def opencl_state() -> str:
     """Whether there is OpenCL, and if not, why."""
     found, why = _opencl()
     return why or f"{len(found)} device(s)"
+
+
+def tuning_state() -> str:
+    """What `tune` measured here, and what of it doesn't hold any more."""
+    found, why = measured.here()
+    if found is None:
+        return why
+    gone = [why for device in found.devices for _, why in [_place(device)] if why]
+    names = ", ".join(["the CPU", *(device.name for device in found.devices)])
+    return "; ".join([f"measured {found.when}: {names} ({found.path})", *gone])
 
 
 def _opencl() -> tuple[list[Device], str]:
@@ -153,17 +214,6 @@ def _opencl() -> tuple[list[Device], str]:
         return [Device(f"opencl:{i}", *told) for i, told in enumerate(opencl.described())], ""
     except BackendUnavailable as error:
         return [], str(error)
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            for line in lines:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass  # not Linux: the platform module knows less, but something
-    return platform.processor() or platform.machine()
 
 
 def run(

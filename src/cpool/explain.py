@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _kernels, arrays, cpu, dispatch, functional
+from . import _kernels, arrays, cpu, dispatch, functional, measured
 from .errors import bad_kind, bad_value
 from .plan import Plan
 
@@ -172,6 +172,8 @@ class Explanation:
     gathers: bool
     bytes_read: int
     bytes_written: int
+    estimated_seconds: float
+    estimated_by: str
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain dictionaries, lists and numbers."""
@@ -185,6 +187,7 @@ class Explanation:
             f"backend    {self.backend} ({self.why})",
             f"kernel     {KERNELS[self.kernel]}, {how}" + (", rows gathered into tiles" if self.gathers else ""),
             f"memory     {self.bytes_read:,} bytes read, {self.bytes_written:,} written",
+            f"time       about {_duration(self.estimated_seconds)} ({self.estimated_by})",
         ]
         for a in self.axes:
             size = f"{a.smallest}" if a.smallest == a.largest else f"{a.smallest} to {a.largest}"
@@ -195,6 +198,17 @@ class Explanation:
         lines.append(f"strided    {self.strided or 'no kernel and stride give these windows'}")
         return "\n".join(lines)
 
+
+def _duration(seconds: float) -> str:
+    """Two digits of it, which is more than an estimate has."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.2g} {unit}" if seconds < 100 * size else f"{seconds / size:.0f} {unit}"
+    return f"{seconds * 1e6:.2g} us" if seconds < 1e-4 else f"{seconds * 1e6:.0f} us"
+
+
+USUAL = "estimated; cpool.tune() has not measured this machine"
+TUNED = "estimated by what cpool.tune() measured"
 
 KERNELS = {
     "rows": "rows added into lines, lines folded into windows",
@@ -259,13 +273,16 @@ def explain(operation: Any, x: Any, *args: Any, **options: Any) -> Explanation:
 
 def _on_cpu(plan: Plan) -> dict[str, Any]:
     call = cpu.call_of(plan)
+    threads = call.threads(cpu.get_num_threads())
     return {
         "backend": "cpu",
         "kernel": "sliding" if plan.slides else call.path,
         "simd": call.isa,
-        "threads": call.threads(cpu.get_num_threads()),
+        "threads": threads,
         "lanes": plan.lanes,
         "gathers": call.gathers,
+        "estimated_seconds": measured.processor().seconds(plan, threads),
+        "estimated_by": USUAL if measured.here()[0] is None else TUNED,
     }
 
 
@@ -273,6 +290,7 @@ def _elsewhere(plan: Plan, choice: dispatch.Choice) -> dict[str, Any]:
     from . import opencl
 
     name, kernel, lanes = opencl.explained(plan, choice.queues)
+    device, found = opencl.costs_of(choice.queues[0].device)
     return {
         "backend": f"opencl: {name}",
         "kernel": kernel,
@@ -280,4 +298,6 @@ def _elsewhere(plan: Plan, choice: dispatch.Choice) -> dict[str, Any]:
         "threads": 0,
         "lanes": lanes,
         "gathers": False,
+        "estimated_seconds": device.seconds(plan, sent=choice.why != dispatch.OWN),
+        "estimated_by": TUNED if found else USUAL,
     }

@@ -264,7 +264,8 @@ def _frozen(value: Any) -> Any:
 def _run(op: Operation, args: tuple[Any, ...], x: Any, dtype: Any, out: Any, backend: Any) -> Any:
     """One call, whole: seen before, or planned now."""
     there = type(x) is not np.ndarray and arrays.is_device_array(x)
-    if backend is None and (there or dispatch.is_default()):
+    usual = backend is None and (there or dispatch.is_default())  # only such calls are remembered and found again
+    if usual:
         short = dispatch.again if there else _kernels.again
         result = short(op.name, (*args, dtype), x, out)
         if result is not None:
@@ -280,6 +281,7 @@ def _run(op: Operation, args: tuple[Any, ...], x: Any, dtype: Any, out: Any, bac
     if target is not None:
         arrays.check_together("out", array, target)
     plan = _plan_of(op, frozen, dtype, array, target)
+    choice = dispatch.settle(choice, plan)
     if only:
         return plan, array, choice
     if there:
@@ -287,7 +289,7 @@ def _run(op: Operation, args: tuple[Any, ...], x: Any, dtype: Any, out: Any, bac
     if target is None:
         result = dispatch.run(plan, array, None, choice)
         if wrap is None:
-            if type(x) is np.ndarray and choice.name == "cpu":
+            if usual and type(x) is np.ndarray and choice.name == "cpu":
                 cpu.remember(op.name, (*frozen, dtype), array, plan)
             return result
         return wrap(result)
@@ -306,7 +308,8 @@ _INDICES = "with indices"  # where calls without them have a type
 
 def _run_indexed(op: Operation, args: tuple[Any, ...], x: Any, out: Any, backend: Any) -> Any:
     """The largest and where they are."""
-    if backend is None and dispatch.is_default():
+    usual = backend is None and dispatch.is_default()
+    if usual:
         pair = _kernels.again(op.name, (*args, _INDICES), x, out)
         if pair is not None:
             return pair
@@ -316,9 +319,10 @@ def _run_indexed(op: Operation, args: tuple[Any, ...], x: Any, out: Any, backend
     choice = dispatch.choose(backend, array)
     frozen = _frozen(args)
     plan = _plan_of(op, frozen, None, array, None, indexed=True)
+    choice = dispatch.settle(choice, plan)
     if only:
         return plan, array, choice
-    if out is None and type(x) is np.ndarray and choice.name == "cpu":
+    if usual and out is None and type(x) is np.ndarray and choice.name == "cpu":
         cpu.remember(op.name, (*frozen, _INDICES), array, plan)
     return run_indexed(plan, array, wrap, out, choice)
 

@@ -19,9 +19,10 @@ except ImportError as error:
         "pip install 'cpool[opencl]', or pip install 'cpool[pocl]' on a machine without an OpenCL driver"
     ) from error
 
-from . import arrays, devices, layouts, pool, programs, scatter, transfers
+from . import arrays, devices, layouts, pool, programs, scatter, transfers, tuning
 from . import excite as _excite
 from .arrays import admit, check_queue, is_same, new, share_memory, view
+from .tuning import costs_of, queues_like, takes_unasked
 
 __all__ = [
     "admit",
@@ -29,14 +30,18 @@ __all__ = [
     "as_indices",
     "clear_cache",
     "copy",
+    "costs_of",
     "excite",
     "is_same",
     "new",
     "queues",
+    "queues_like",
     "remember",
     "run",
     "run_scatter",
     "share_memory",
+    "takes_unasked",
+    "tuning",
     "view",
 ]
 
