@@ -7,14 +7,17 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # whatever the extension is made of; Python files are used where they lie
 NATIVE = setup.py pyproject.toml $(wildcard tools/*.py src/cpool/*.pyx src/cpool/*.pxd src/cpool/simd/*)
 
-.PHONY: help demo test lint format build bench docs clean FORCE
+.PHONY: help demo test lint format build bench bench-gate bench-site gate-errors docs clean FORCE
 help:
 	@echo "make demo    pool something, check it, show speed and configuration"
 	@echo "make test    run the tests (PYTEST_ARGS='-k windows' some of them)"
-	@echo "make lint    ruff, cython-lint, mypy; make format mends what ruff can"
+	@echo "make lint    ruff, cython-lint, mypy, the workflows; make format mends what ruff can"
 	@echo "make build   source distribution and wheel, in dist/"
 	@echo "make bench   compare with torch, where installed, and with the memory's speed"
 	@echo "make docs    build the site, in docs/_build"
+	@echo "make bench-gate BASE=main   did anything get slower since? (GATE_ARGS='--only tiny')"
+	@echo "make bench-site RANGE=v0.1.0..main   asv's site of the suite over some commits (SITE_ARGS='--steps 10')"
+	@echo "make gate-errors   how often the gate is wrong; hours (ERRORS_ARGS='--runs 2')"
 	@echo "make clean   remove all that was made, environments too"
 
 demo: $(VENV)/.installed
@@ -28,6 +31,8 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint src/cpool
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/zizmor --offline --quiet .github/workflows
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
@@ -38,6 +43,16 @@ build: $(VENV)/.dev
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/peers.py
+
+bench-gate: $(VENV)/.installed
+	@test -n "$(BASE)" || { echo "which revision is the base? make bench-gate BASE=main"; exit 2; }
+	$(BIN)/python benchmarks/gate.py "$(BASE)" $(GATE_ARGS)
+
+bench-site: $(VENV)/.bench
+	$(BIN)/python benchmarks/bench_site.py $(SITE_ARGS) $(RANGE)
+
+gate-errors: $(VENV)/.bench
+	$(BIN)/python benchmarks/gate_errors.py --publish $(ERRORS_ARGS)
 
 # The site: cpool is the one in src, built for this Python.
 docs: $(VENV)-docs/.installed
@@ -79,7 +94,11 @@ $(VENV)-docs/.installed: $(VENV)/.installed
 	$(VENV)-docs/bin/python -m pip install --quiet --requirement $(VENV)-docs/requirements.txt
 	@touch $@
 
+$(VENV)/.bench: $(VENV)/.installed pyproject.toml
+	$(PIP) "cpool[bench]"
+	@touch $@
+
 clean:
 	rm -rf .venv .venv-* build dist docs/_build src/*.egg-info src/cpool/_*.so src/cpool/_*.pyd
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .bench .asv .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests examples benchmarks tools -name __pycache__ -prune -exec rm -rf {} +

@@ -2,6 +2,7 @@
 
 Switches, all by environment: CPOOL_OPENMP=0 builds without threads and =1 insists on them, CPOOL_WERROR=1 makes
 warnings errors, CPOOL_SANITIZE=address,undefined builds for gcc's and clang's sanitizers; CC names the compiler.
+CPOOL_PLANT=10 makes every pooling do a tenth of its work twice: what the gate's error rates are measured with.
 """
 
 import os
@@ -20,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent / "tools"))
 from openmp import openmp_flags
 
 SANITIZE = os.environ.get("CPOOL_SANITIZE")
+PLANT = os.environ.get("CPOOL_PLANT")
 
 # For gcc and clang. No -march here: the instruction sets are target regions of their sources, chosen at run time.
 # Contraction to fused multiply-add would make the bits depend on the instruction set.
@@ -42,6 +44,10 @@ class Build(build_ext):
         kernels.extra_compile_args, kernels.extra_link_args = compile_flags, link_flags
         if not msvc:
             kernels.libraries = ["m"]
+        if PLANT:
+            kernels.sources.append("benchmarks/harness/plant.c")
+            kernels.define_macros.append(("CPOOL_PLANT", str(int(PLANT))))
+            kernels.extra_link_args.append("-Wl,--wrap=cpool_run")
         for extension in self.extensions:
             extension.extra_compile_args += MSVC if msvc else UNIX
             if os.environ.get("CPOOL_WERROR") == "1":
@@ -54,7 +60,19 @@ class Build(build_ext):
         super().build_extensions()
 
 
-HARNESS = ("__init__", "adapters", "cases", "compare", "goals", "limit", "machine", "operations", "report", "timing")
+HARNESS = (
+    "__init__",
+    "adapters",
+    "cases",
+    "compare",
+    "goals",
+    "limit",
+    "machine",
+    "markdown",
+    "operations",
+    "report",
+    "timing",
+)
 
 
 class Package(build_py):

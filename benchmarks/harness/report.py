@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -10,10 +9,10 @@ from . import goals
 from .adapters import BASE, Peer
 from .cases import Case, Row, missing_type
 from .compare import Line, compare, mean_over
+from .markdown import table
 from .timing import Effort
 
 INEXACT = 1  # ULP: a peer that is further off is told of
-NUMBER = re.compile(r"[\d.]*( c|%)?|-")
 
 
 class Report:
@@ -33,16 +32,8 @@ class Report:
         used = [i for i in range(len(head)) if any(row[i] not in ("", "-") for row in cells)]
         if not used:
             return
-        lines = [[head[i] for i in used], *([row[i] for i in used] for row in cells)]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(used))]
-        left = [not all(NUMBER.fullmatch(line[i]) for line in lines[1:]) for i in range(len(used))]
-        left[0] = True
-        rule = ["-" * w if a else "-" * (w - 1) + ":" for w, a in zip(widths, left, strict=True)]
-        text = []
-        for line in (lines[0], rule, *lines[1:]):
-            padded = [c.ljust(w) if a else c.rjust(w) for c, w, a in zip(line, widths, left, strict=True)]
-            text.append(f"| {' | '.join(padded)} |")
-        self.add("\n".join([f"### {title}", "", *text, *(["", note] if note else [])]))
+        text = table([head[i] for i in used], [[row[i] for i in used] for row in cells])
+        self.add("\n".join([f"### {title}", "", text, *(["", note] if note else [])]))
 
 
 def progress(text: str) -> None:

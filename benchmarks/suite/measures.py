@@ -1,0 +1,96 @@
+"""What isn't a time: memory, fractions of a limit, ratios, import, instructions."""
+
+import statistics
+import subprocess
+import sys
+from typing import Any
+
+from harness import counted
+from harness.adapters import PEERS, Prepared
+from harness.probes import IMPORT
+from harness.timing import Effort, Statement, in_turn, ratio
+
+from .averages import BOTH, MAPS
+from .regime import DIVISIONS, LAYOUTS, ONE, Regime, parameters
+
+EFFORT = Effort(9, 0.01)
+
+
+class Memory(Regime):
+    """The peak of a process that calls, and of one that has all but the call."""
+
+    backends = (ONE,)
+    checked = False  # what checks takes more memory than what is checked
+    shapes = {MAPS: BOTH[MAPS]}
+
+    def peakmem_reference(self, *params: str) -> None:
+        """Python, NumPy, cpool and the input."""
+
+    def peakmem_call(self, *params: str) -> None:
+        """All that, and a call."""
+        self.call()
+
+
+class AgainstPeers(Regime):
+    """Ratios taken in one run, in turn."""
+
+    backends = (ONE,)
+    shapes = BOTH
+
+    def _over(self, name: str) -> float:
+        """How many times as long as cpool the peer takes, on one thread."""
+        peer = next(peer for peer in PEERS if peer.name == name)
+        why = peer.missing()
+        if why:
+            raise NotImplementedError(why)
+        with peer.session(1):
+            theirs = peer.prepare(self.ready.case, 1)
+            if not isinstance(theirs, Prepared):
+                raise NotImplementedError(theirs)
+            samples = in_turn({"cpool": Statement("call()", call=self.call), name: theirs.call}, EFFORT)
+        return ratio(samples[name], samples["cpool"])
+
+    def track_fraction_of_limit(self, *params: str) -> float:
+        """The time of a plain read of the same memory / cpool's."""
+        return self._over("limit")
+
+    def track_torch_over_cpool(self, *params: str) -> float:
+        """torch's time / cpool's."""
+        return self._over("torch")
+
+    track_fraction_of_limit.unit = "fraction"  # type: ignore[attr-defined]
+    track_torch_over_cpool.unit = "times"  # type: ignore[attr-defined]
+
+
+class Import:
+    """The import of cpool, NumPy being there."""
+
+    def track_import(self) -> float:
+        """Milliseconds, the median of nine fresh processes."""
+        took = [
+            subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True)
+            for _ in "123456789"
+        ]
+        return 1e3 * statistics.median(float(done.stdout) for done in took)
+
+    track_import.unit = "ms"  # type: ignore[attr-defined]
+
+
+class Instructions:
+    """The instructions of one call on one thread, by callgrind: exact, whatever else the machine does."""
+
+    param_names = ("instruction set", "shape", "division", "layout")
+    params = parameters(counted.SETS, tuple(counted.SHAPES), DIVISIONS, tuple(LAYOUTS))
+    timeout = 300
+
+    def setup_cache(self) -> dict[Any, int]:
+        """All counts, in one run of callgrind for each instruction set; none where there is no callgrind."""
+        return counted.counts()
+
+    def track_instructions(self, counts: dict[Any, int], *params: str) -> int:
+        """Instructions."""
+        if params not in counts:
+            raise NotImplementedError("no callgrind here")
+        return counts[params]
+
+    track_instructions.unit = "instructions"  # type: ignore[attr-defined]
