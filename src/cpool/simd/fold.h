@@ -28,49 +28,15 @@ static inline void FN(K_out)(double *sum, int64_t plane, vw a, int64_t n)
     }
 }
 
-/* Windows of c neighbouring channels: the tree of plan.py, a vector of channels at a time. */
+/* Windows of c neighbouring channels, a vector of channels at a time. */
 #define FOLD_CHANNELS(K, A, ACC, OPS)                                                                              \
     static inline void FN(K##_channels)(const ACC *line, int64_t plane, const cpool_fold *f, double *sums, int64_t out) \
     {                                                                                                              \
-        int64_t c = f->c;                                                                                          \
+        const int64_t c = f->c, step = f->step * c;                                                                \
         for (int64_t i = 0; i < f->outputs; i++)                                                                   \
             for (int64_t ch = 0; ch < c; ch += 8) {                                                                \
-                const ACC *p = line + f->start[i] * c + ch;                                                        \
-                int64_t count = f->count[i], step = f->step * c;                                                   \
-                A a[CPOOL_LANES];                                                                                  \
-                switch (count) {                                                                                   \
-                case 0:                                                                                            \
-                    a[0] = FN(OPS##_zero)();                                                                       \
-                    break;                                                                                         \
-                case 1:                                                                                            \
-                    a[0] = FN(OPS##_ld)(p, plane);                                                                 \
-                    break;                                                                                         \
-                case 2:                                                                                            \
-                    a[0] = FN(OPS##_add)(FN(OPS##_ld)(p, plane), FN(OPS##_ld)(p + step, plane));                   \
-                    break;                                                                                         \
-                case 3:                                                                                            \
-                    a[0] = FN(OPS##_add)(FN(OPS##_ld)(p, plane), FN(OPS##_ld)(p + 2 * step, plane));               \
-                    a[0] = FN(OPS##_add)(a[0], FN(OPS##_ld)(p + step, plane));                                     \
-                    break;                                                                                         \
-                case 4:                                                                                            \
-                    a[0] = FN(OPS##_add)(FN(OPS##_ld)(p, plane), FN(OPS##_ld)(p + 2 * step, plane));               \
-                    a[1] = FN(OPS##_add)(FN(OPS##_ld)(p + step, plane), FN(OPS##_ld)(p + 3 * step, plane));        \
-                    a[0] = FN(OPS##_add)(a[0], a[1]);                                                              \
-                    break;                                                                                         \
-                default: { /* the first halving straight from memory: only what has a partner is added */          \
-                    int64_t half = 4;                                                                              \
-                    while (2 * half < count)                                                                       \
-                        half *= 2;                                                                                 \
-                    for (int64_t l = 0; l < half; l++)                                                             \
-                        a[l] = FN(OPS##_ld)(p + l * step, plane);                                                  \
-                    for (int64_t l = 0; l + half < count; l++)                                                     \
-                        a[l] = FN(OPS##_add)(a[l], FN(OPS##_ld)(p + (l + half) * step, plane));                    \
-                    for (half /= 2; half; half /= 2)                                                               \
-                        for (int64_t l = 0; l < half; l++)                                                         \
-                            a[l] = FN(OPS##_add)(a[l], a[l + half]);                                               \
-                }                                                                                                  \
-                }                                                                                                  \
-                FN(K##_out)(sums + i * c + ch, out, a[0], c - ch < 8 ? c - ch : 8);                                \
+                const A sum = FN(OPS##_folded)(line + f->start[i] * c + ch, plane, step, f->count[i]);             \
+                FN(K##_out)(sums + i * c + ch, out, sum, c - ch < 8 ? c - ch : 8);                                 \
             }                                                                                                      \
     }
 FOLD_CHANNELS(F, vf, double, F)
@@ -85,27 +51,13 @@ FOLD_CHANNELS(Q, vq, int64_t, Q)
 
 /* Windows of one size that begin at neighbouring columns: eight outputs are eight neighbouring lanes. */
 #define FOLD_SLIDING(K, A, ACC, OPS)                                                                               \
-    static inline __attribute__((always_inline)) void FN(K##_sliding)(const ACC *line, int64_t plane, const cpool_fold *f, double *sums, int64_t out) \
+    static inline __attribute__((always_inline)) void FN(K##_sliding)(const ACC *line, int64_t plane, const cpool_fold *f, \
+                                                                      double *sums, int64_t out)                   \
     {                                                                                                              \
-        int64_t count = f->count[0], begin = 1;                                                                    \
-        while (2 * begin < count)                                                                                  \
-            begin *= 2;                                                                                            \
+        const int64_t count = f->count[0];                                                                         \
         for (int64_t i = 0; i < f->outputs; i += 8) {                                                              \
-            const ACC *p = line + f->start[0] + i;                                                                 \
-            A a[CPOOL_LANES / 2];                                                                                  \
-            if (count == 2) {                                                                                      \
-                a[0] = FN(OPS##_add)(FN(OPS##_ld)(p, plane), FN(OPS##_ld)(p + 1, plane));                          \
-            } else {                                                                                               \
-                for (int64_t l = 0; l < begin; l++) {                                                              \
-                    a[l] = FN(OPS##_ld)(p + l, plane);                                                             \
-                    if (l + begin < count)                                                                         \
-                        a[l] = FN(OPS##_add)(a[l], FN(OPS##_ld)(p + l + begin, plane));                            \
-                }                                                                                                  \
-                for (int64_t half = begin / 2; half; half /= 2)                                                    \
-                    for (int64_t l = 0; l < half; l++)                                                             \
-                        a[l] = FN(OPS##_add)(a[l], a[l + half]);                                                   \
-            }                                                                                                      \
-            FN(K##_out)(sums + i, out, a[0], f->outputs - i < 8 ? f->outputs - i : 8);                             \
+            const A sum = FN(OPS##_folded)(line + f->start[0] + i, plane, 1, count);                               \
+            FN(K##_out)(sums + i, out, sum, f->outputs - i < 8 ? f->outputs - i : 8);                              \
         }                                                                                                          \
     }
 FOLD_SLIDING(F, vf, double, F)

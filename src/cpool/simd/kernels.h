@@ -16,6 +16,7 @@
 #define A_LD K1(KIND, ld)
 #define A_ST K1(KIND, st)
 #define A_ADD K1(KIND, add)
+#define A_FOLDED K1(KIND, folded)
 #define A_TREE K1(TREE, tree)
 #define A_PICKED K1(KIND, picked)
 #define A_PICKED_ANY K1(KIND, picked_any)
@@ -369,35 +370,6 @@ static int NAME(thin)(const cpool_job *lines, int64_t count, int64_t shift, cons
 #endif
 
 #ifdef PLANES
-/* A window of `count` neighbours in a line of eights, folded by halves. */
-static inline __attribute__((always_inline)) A NAME(across)(const double *p, int64_t plane, int64_t step, int64_t count)
-{
-    A a[CPOOL_LANES];
-#define AT(i) A_LD(p + (i) * step, plane)
-    switch (count) {
-    case 0:
-        return A_ZERO();
-    case 1:
-        return AT(0);
-    case 2:
-        return A_ADD(AT(0), AT(1));
-    case 3:
-        return A_ADD(A_ADD(AT(0), AT(2)), AT(1));
-    case 4:
-        return A_ADD(A_ADD(AT(0), AT(2)), A_ADD(AT(1), AT(3)));
-    }
-    int64_t half = 4;
-    while (2 * half < count)
-        half *= 2;
-    for (int64_t l = 0; l < half; l++)
-        a[l] = l + half < count ? A_ADD(AT(l), AT(l + half)) : AT(l);
-#undef AT
-    for (half /= 2; half; half /= 2)
-        for (int64_t l = 0; l < half; l++)
-            a[l] = A_ADD(a[l], a[l + half]);
-    return a[0];
-}
-
 /* Small planes, eight at a time, a plane in each lane: no window is too small for whole vectors then. */
 static int NAME(planes)(const cpool_call *c, const char *x, int64_t x_step, int64_t planes, char *out, int64_t out_step,
                         const cpool_eight *s)
@@ -440,7 +412,7 @@ static int NAME(planes)(const cpool_call *c, const char *x, int64_t x_step, int6
         const double *reciprocal = c->reciprocal + c->divisor_row[o] * windows;
         (void)reciprocal;
         for (int64_t j = 0; j < windows; j++, to += 8) {
-            A sum = NAME(across)(line + 8 * start[j], apart, step, count[j]);
+            A sum = A_FOLDED(line + 8 * start[j], apart, step, count[j]);
             vf result = QUOTIENT(sum, FN(f_set)(divisor[j]), FN(f_set)(reciprocal[j]));
             odd |= ODD(result);
             FN(f_st)(to, result);
@@ -515,6 +487,7 @@ static void NAME(lanes)(const cpool_job *jobs, int64_t count, double *sums, int6
 #undef A_LD
 #undef A_ST
 #undef A_ADD
+#undef A_FOLDED
 #undef A_TREE
 #undef A_PICKED
 #undef A_PICKED_ANY

@@ -132,6 +132,45 @@ static inline vi FN(in_u32)(const char *p, int n) { return FN(i_flip)(FN(in_i32)
 static inline vq FN(x_u64)(const char *p) { return FN(q_flip)(FN(x_64)(p)); }
 static inline vq FN(xn_u64)(const char *p, int n) { return FN(q_flip)(FN(xn_64)(p, n)); }
 
+/* The tree of plan.py: `count` columns that lie `step` apart, each a vector, folded by halves. */
+#define FOLDED(K, A, ACC)                                                                                          \
+    static inline __attribute__((always_inline)) A FN(K##_folded)(const ACC *p, int64_t plane, int64_t step, int64_t count) \
+    {                                                                                                              \
+        A a[CPOOL_LANES];                                                                                          \
+        switch (count) {                                                                                           \
+        case 0:                                                                                                    \
+            return FN(K##_zero)();                                                                                 \
+        case 1:                                                                                                    \
+            return FN(K##_ld)(p, plane);                                                                           \
+        case 2:                                                                                                    \
+            return FN(K##_add)(FN(K##_ld)(p, plane), FN(K##_ld)(p + step, plane));                                 \
+        case 3:                                                                                                    \
+        case 4:                                                                                                    \
+            a[0] = FN(K##_add)(FN(K##_ld)(p, plane), FN(K##_ld)(p + 2 * step, plane));                             \
+            a[1] = FN(K##_ld)(p + step, plane);                                                                    \
+            return FN(K##_add)(a[0], count == 3 ? a[1] : FN(K##_add)(a[1], FN(K##_ld)(p + 3 * step, plane)));      \
+        }                                                                                                          \
+        int64_t half = 4; /* the first halving straight from memory: only what has a partner is added */           \
+        while (2 * half < count)                                                                                   \
+            half *= 2;                                                                                             \
+        for (int64_t l = 0; l < half; l++)                                                                         \
+            a[l] = FN(K##_ld)(p + l * step, plane);                                                                \
+        for (int64_t l = 0; l + half < count; l++)                                                                 \
+            a[l] = FN(K##_add)(a[l], FN(K##_ld)(p + (l + half) * step, plane));                                    \
+        for (half /= 2; half; half /= 2)                                                                           \
+            for (int64_t l = 0; l < half; l++)                                                                     \
+                a[l] = FN(K##_add)(a[l], a[l + half]);                                                             \
+        return a[0];                                                                                               \
+    }
+FOLDED(F, vf, double)
+FOLDED(D, vd, double)
+FOLDED(I, vi, int32_t)
+FOLDED(J, vq, int64_t)
+FOLDED(K, vw, int64_t)
+FOLDED(M, vf, double)
+FOLDED(Q, vq, int64_t)
+#undef FOLDED
+
 /* ---- folding: one scalar sum out of a few columns, by halves: l + (l+16), l + (l+8), ... l + (l+1) --------- */
 
 static inline void FN(F_tree)(const double *line, int64_t plane, int64_t step, int64_t count, double *sum, int64_t out)
