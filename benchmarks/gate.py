@@ -40,7 +40,7 @@ def main() -> int:
     parser.add_argument("--head", default=TREE, help="what is held against it, in the same words (the working tree)")
     parser.add_argument("--only", default="", help="parts of names, separated by commas")
     parser.add_argument("--short", action="store_true", help="five regimes only, and nothing on several threads")
-    parser.add_argument("--seconds", type=float, default=240, help="at most so long, builds not counted (240)")
+    parser.add_argument("--seconds", type=float, default=235, help="at most so long, builds not counted (235)")
     parser.add_argument("--suite", type=Path, default=SUITE, help="another asv suite")
     parser.add_argument("--benchmarks", type=Path, help="a JSON list of what is judged instead")
     parser.add_argument("--out", type=Path, help="write the report there, as Markdown")

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from .builds import Build
+from .machine import usable_cpus
 from .markdown import table
 from .pairs import BASE, SUITE, Benchmark, Lacking, Pair, Slicing, Timings
 from .verdict import LEVEL, SCREEN, Course, Verdict, log_ratios
 
 ENVIRONMENT = {"CPOOL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-FREE: dict[str, str] = {}  # for what uses all threads
 DECIDED = {Verdict.SLOWER: 0, Verdict.UNKNOWN: 1, Verdict.FASTER: 2, Verdict.SAME: 3}  # the order of the report
 
 
@@ -163,7 +163,7 @@ def run(
     builds: Sequence[Build],
     judged: Sequence[Benchmark],
     reported: Sequence[Benchmark] = (),
-    budget: float = 240,
+    budget: float = 235,
     say: Callable[[str], None] = lambda text: None,
     suite: Path = SUITE,
     slicing: Slicing | None = None,
@@ -178,10 +178,10 @@ def run(
     def left() -> float:
         return begun + budget - time.monotonic()
 
-    def pair(some: Sequence[Judged], env: dict[str, str]) -> None:
+    def pair(some: Sequence[Judged], alone: bool) -> None:
         nonlocal stamp, number
-        with Pair(builds, number, env, suite) as sides:
-            stamp = stamp or sides.stamp()
+        with Pair(builds, number, ENVIRONMENT if alone else {}, suite, held=alone) as sides:
+            stamp = stamp or {**sides.stamp(), "cpus": usable_cpus()}
             for one in some:
                 if left() < 0 and one.timings:
                     return
@@ -195,11 +195,10 @@ def run(
                     one.lacking = str(error)
         number += 1
 
-    while left() > 0 and (undone := [one for one in ones if not one.lacking and not one.course.done]):
-        pair(undone, ENVIRONMENT)
     for _ in range(SCREEN if others else 0):
-        if left() > 0:
-            pair([one for one in others if not one.lacking], FREE)
+        pair([one for one in others if not one.lacking], alone=False)
+    while left() > 0 and (undone := [one for one in ones if not one.lacking and not one.course.done]):
+        pair(undone, alone=True)
     outcome = Outcome(builds, ones, others, time.monotonic() - begun, stamp)
     outcome.check()
     return outcome

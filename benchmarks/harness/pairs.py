@@ -34,9 +34,10 @@ class Benchmark:
 class Slicing:
     """How a benchmark is cut into slices, in each pair of processes."""
 
-    slices: int = 6  # of each side: what processes are lucky with differs more than slices do
-    slice_s: float = 0.006
-    settle_s: float = 0.0015  # untimed, before each slice: the other side had the caches
+    slices: int = 12  # of each side
+    slice_s: float = 0.003
+    settle_s: float = 0.001  # untimed, before each slice: the other side had the caches
+    least: int = 4  # calls in a slice; half as many before it
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,10 @@ class Lacking(Exception):
 class Process:
     """One side of a pair."""
 
-    def __init__(self, build: Build, suite: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, build: Build, suite: Path, env: Mapping[str, str], cpu: int | None) -> None:
         path = os.pathsep.join([str(build.path), str(HARNESS.parent)])
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "harness.worker", str(suite), str(build.path)],
+            [sys.executable, "-m", "harness.worker", str(suite), str(build.path), *([] if cpu is None else [str(cpu)])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -95,11 +96,24 @@ class Process:
 
 
 class Pair:
-    """Two fresh processes, one for each build; which starts first changes from pair to pair."""
+    """Two fresh processes, one for each build; which starts first changes from pair to pair.
 
-    def __init__(self, builds: Sequence[Build], number: int, env: Mapping[str, str], suite: Path = SUITE) -> None:
+    Both are held to one processor, another one for the next pair: of two virtual processors one may be a third slower
+    for minutes, as its neighbours are busy, and a process mostly stays where it was.
+    """
+
+    def __init__(
+        self,
+        builds: Sequence[Build],
+        number: int,
+        env: Mapping[str, str],
+        suite: Path = SUITE,
+        held: bool = True,
+    ) -> None:
         self.number = number
-        started = {side: Process(builds[side], suite, env) for side in self._sides(0)}
+        usable = sorted(os.sched_getaffinity(0)) if held and hasattr(os, "sched_getaffinity") else [None]
+        cpu = usable[number // 2 % len(usable)]  # either side starts first on each of them
+        started = {side: Process(builds[side], suite, env, cpu) for side in self._sides(0)}
         self.sides = [started[BASE], started[HEAD]]
 
     def __enter__(self) -> Pair:
@@ -124,8 +138,8 @@ class Pair:
             lacking = self.sides[side].ask(**question)
             if lacking is not None:
                 raise Lacking(side, lacking)
-        n = n or max(self.sides[BASE].ask(seconds=slicing.slice_s) for _ in range(3))
-        settle = max(1, round(n * slicing.settle_s / slicing.slice_s))
+        n = n or max(slicing.least, *(self.sides[BASE].ask(seconds=slicing.slice_s) for _ in range(3)))
+        settle = max(slicing.least // 2, round(n * slicing.settle_s / slicing.slice_s))
         order = [side for turn in range(slicing.slices) for side in self._sides(turn)]
         taken = [self.sides[side].ask(n=n, settle=settle) for side in order]
         wall, cpu = ([t[i] for t in taken] for i in (0, 1))

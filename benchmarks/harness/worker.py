@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import sys
 import time
 from importlib import import_module
@@ -44,8 +45,10 @@ class Held:
             self.instance.teardown(*self.params)
 
 
-def main(suite: str, expected: str) -> None:
+def main(suite: str, expected: str, cpu: str = "") -> None:
     """Answer questions until there are none."""
+    if cpu:
+        os.sched_setaffinity(0, {int(cpu)})
     folder = Path(suite).resolve()
     sys.path.insert(0, str(folder.parent))
     import cpool
