@@ -3,6 +3,7 @@
 import statistics
 import subprocess
 import sys
+from abc import abstractmethod
 from typing import Any
 
 from harness import counted
@@ -31,34 +32,64 @@ class Memory(Regime):
         self.call()
 
 
-class AgainstPeers(Regime):
-    """Ratios taken in one run, in turn."""
+class Against(Regime):
+    """A peer's time / cpool's, taken in one run, in turn, on one thread."""
 
     backends = (ONE,)
-    shapes = BOTH
 
-    def _over(self, name: str) -> float:
-        """How many times as long as cpool the peer takes, on one thread."""
-        peer = next(peer for peer in PEERS if peer.name == name)
+    @property
+    @abstractmethod
+    def peer(self) -> str:
+        """Who."""
+
+    def setup(self, *params: str) -> None:
+        """Make both calls ready."""
+        peer = next(peer for peer in PEERS if peer.name == self.peer)
         why = peer.missing()
         if why:
             raise NotImplementedError(why)
-        with peer.session(1):
-            theirs = peer.prepare(self.ready.case, 1)
-            if not isinstance(theirs, Prepared):
-                raise NotImplementedError(theirs)
-            samples = in_turn({"cpool": Statement("call()", call=self.call), name: theirs.call}, EFFORT)
-        return ratio(samples[name], samples["cpool"])
+        super().setup(*params)
+        self.session = peer.session(1)
+        self.session.__enter__()
+        theirs = peer.prepare(self.ready.case, 1)
+        if not isinstance(theirs, Prepared):
+            raise NotImplementedError(theirs)
+        self.theirs = theirs.call
+
+    def teardown(self, *params: str) -> None:
+        """Leave the peer's threads as they were."""
+        if hasattr(self, "session"):
+            self.session.__exit__(None, None, None)
+
+    def over(self) -> float:
+        """How many times as long as cpool the peer takes."""
+        samples = in_turn({"cpool": Statement("call()", call=self.call), "peer": self.theirs}, EFFORT)
+        return ratio(samples["peer"], samples["cpool"])
+
+
+class AgainstLimit(Against):
+    """The speed as a fraction of the memory's."""
+
+    peer = "limit"
+    shapes = BOTH
 
     def track_fraction_of_limit(self, *params: str) -> float:
         """The time of a plain read of the same memory / cpool's."""
-        return self._over("limit")
+        return self.over()
+
+    track_fraction_of_limit.unit = "fraction"  # type: ignore[attr-defined]
+
+
+class AgainstTorch(Against):
+    """The speed in multiples of torch's."""
+
+    peer = "torch"
+    shapes = BOTH
 
     def track_torch_over_cpool(self, *params: str) -> float:
         """torch's time / cpool's."""
-        return self._over("torch")
+        return self.over()
 
-    track_fraction_of_limit.unit = "fraction"  # type: ignore[attr-defined]
     track_torch_over_cpool.unit = "times"  # type: ignore[attr-defined]
 
 
@@ -87,10 +118,13 @@ class Instructions:
         """All counts, in one run of callgrind for each instruction set; none where there is no callgrind."""
         return counted.counts()
 
+    def setup(self, counts: dict[Any, int], *params: str) -> None:
+        """Skip what could not be counted."""
+        if params not in counts:
+            raise NotImplementedError(counted.missing())
+
     def track_instructions(self, counts: dict[Any, int], *params: str) -> int:
         """Instructions."""
-        if params not in counts:
-            raise NotImplementedError("no callgrind here")
         return counts[params]
 
     track_instructions.unit = "instructions"  # type: ignore[attr-defined]
