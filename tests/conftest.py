@@ -126,9 +126,9 @@ def simd(request: pytest.FixtureRequest) -> Iterator[str]:
 def nothing_leaks() -> Iterator[None]:
     """No test leaves threads, an instruction set or our environment variables behind."""
 
-    def state() -> tuple[int, str, dict[str, str]]:
+    def state() -> tuple[int | None, int, str, dict[str, str]]:
         ours = {k: v for k, v in os.environ.items() if k.startswith(("CPOOL_", "OMP_"))}
-        return cpool.get_num_threads(), cpu.simd(), ours
+        return cpu._chosen, cpool.get_num_threads(), cpu.simd(), ours
 
     before = state()
     yield

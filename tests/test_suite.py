@@ -17,6 +17,7 @@ import conftest
 import pytest
 
 import cpool
+from cpool import cpu
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 if not BENCHMARKS.is_dir():
@@ -37,9 +38,9 @@ SMALL = 2**20  # elements: larger rows are run once for each division, not with 
 @pytest.fixture(autouse=True)
 def threads_as_before() -> Iterator[None]:
     """Benchmarks say how many threads they want, and leave it at that."""
-    before = cpool.get_num_threads()
+    before = cpu._chosen
     yield
-    cpool.set_num_threads(before)
+    cpu._chosen = before
 
 
 def classes() -> Iterator[type]:

@@ -460,19 +460,19 @@ def test_where_it_is_kept(monkeypatch, tmp_path):
     monkeypatch.setenv("USERPROFILE", str(home))
     with monkeypatch.context() as patch:
         patch.setattr(sys, "platform", "linux")
-        assert measured.folder() == home / ".cache" / "cpool"
+        assert measured.folder() == str(home / ".cache" / "cpool")
         patch.setenv("XDG_CACHE_HOME", "relative")  # to be ignored, says the specification
-        assert measured.folder() == home / ".cache" / "cpool"
+        assert measured.folder() == str(home / ".cache" / "cpool")
         patch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-        assert measured.folder() == tmp_path / "xdg" / "cpool"
+        assert measured.folder() == str(tmp_path / "xdg" / "cpool")
         patch.setattr(sys, "platform", "darwin")
-        assert measured.folder() == home / "Library" / "Caches" / "cpool"
+        assert measured.folder() == str(home / "Library" / "Caches" / "cpool")
         patch.setattr(sys, "platform", "win32")
-        assert measured.folder() == home / "AppData" / "Local" / "cpool"
+        assert measured.folder() == str(home / "AppData" / "Local" / "cpool")
         patch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
-        assert measured.folder() == tmp_path / "local" / "cpool"
+        assert measured.folder() == str(tmp_path / "local" / "cpool")
         patch.setenv("CPOOL_CACHE_DIR", str(tmp_path / "own"))
-        assert measured.folder() == tmp_path / "own"
+        assert measured.folder() == str(tmp_path / "own")
 
 
 SAVE = """

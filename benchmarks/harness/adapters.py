@@ -65,12 +65,8 @@ class Cpool(Peer):
         """Within the block cpool uses so many threads."""
         import cpool
 
-        before = cpool.get_num_threads()
-        cpool.set_num_threads(threads)
-        try:
+        with cpool.threads(threads):
             yield
-        finally:
-            cpool.set_num_threads(before)
 
     def prepare(self, case: Case, threads: int) -> Prepared | str:
         """The public function, called as a user would."""

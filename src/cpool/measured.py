@@ -12,13 +12,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
 from . import cpu
 from .costs import SORTS, Device, Kernel, Processor, Transfer
 
 FORMAT = 1
+FILE = "tuning.json"
 MOST = 2**22  # bytes of a file that can be ours
 
 
@@ -154,17 +154,24 @@ def _pairs(told: Any, name: str) -> list[list[Any]]:
 # ---- the file -----------------------------------------------------------------------------------------
 
 
-def folder() -> Path:
+def folder() -> str:
     """The user's folder for what can be made again: CPOOL_CACHE_DIR, or what the system says."""
     own = os.environ.get("CPOOL_CACHE_DIR")
     if own:
-        return Path(own)
+        return own
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "cpool"
+        return os.path.join(os.environ.get("LOCALAPPDATA") or _at_home("AppData", "Local"), "cpool")
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "cpool"
+        return _at_home("Library", "Caches", "cpool")
     base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "cpool"
+    return os.path.join(base if os.path.isabs(base) else _at_home(".cache"), "cpool")
+
+
+def _at_home(*parts: str) -> str:
+    home = os.path.expanduser("~")
+    if home == "~":
+        raise RuntimeError("there is no home folder")
+    return os.path.join(home, *parts)
 
 
 def save(found: Measured) -> Measured:
@@ -172,10 +179,10 @@ def save(found: Measured) -> Measured:
     import tempfile
 
     global _state
-    path = folder() / "tuning.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    found = replace(found, path=str(path))
-    handle, aside = tempfile.mkstemp(".json", "tuning-", path.parent)
+    os.makedirs(folder(), exist_ok=True)
+    path = os.path.join(folder(), FILE)
+    found = replace(found, path=path)
+    handle, aside = tempfile.mkstemp(".json", "tuning-", folder())
     try:
         with open(handle, "w", encoding="utf-8") as file:
             json.dump(found.to_dict(), file, indent=1)
@@ -193,7 +200,7 @@ def save(found: Measured) -> Measured:
 def load() -> tuple[Measured | None, str]:
     """What was measured here, if it is there and fits; else None, and why."""
     try:
-        path = folder() / "tuning.json"
+        path = os.path.join(folder(), FILE)
         with open(path, encoding="utf-8") as file:
             text = file.read(MOST)
     except FileNotFoundError:
@@ -201,7 +208,7 @@ def load() -> tuple[Measured | None, str]:
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: there is no home
         return None, f"ignored: can't be read ({error}); cpool.tune() measures again"
     try:
-        found = replace(from_dict(json.loads(text)), path=str(path))
+        found = replace(from_dict(json.loads(text)), path=path)
     except (ValueError, RecursionError) as error:
         return None, f"ignored: {path} is malformed ({error}); cpool.tune() measures again"
     import cpool
