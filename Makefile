@@ -7,13 +7,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # whatever the extension is made of; Python files are used where they lie
 NATIVE = setup.py pyproject.toml $(wildcard tools/*.py src/cpool/*.pyx src/cpool/*.pxd src/cpool/simd/*)
 
-.PHONY: help demo test lint format build bench bench-gate bench-site gate-errors docs clean FORCE
+.PHONY: help demo test lint format build bench bench-gate bench-site gate-errors peers docs clean FORCE
 help:
 	@echo "make demo    pool something, check it, show speed and configuration"
 	@echo "make test    run the tests (PYTEST_ARGS='-k windows' some of them)"
 	@echo "make lint    ruff, cython-lint, mypy, the workflows; make format mends what ruff can"
 	@echo "make build   source distribution and wheel, in dist/"
 	@echo "make bench   compare with torch, where installed, and with the memory's speed"
+	@echo "make peers   compare with all peers, and write docs/peers.md (PEERS_ARGS='--most 60 --rounds 3': minutes)"
 	@echo "make docs    build the site, in docs/_build"
 	@echo "make bench-gate BASE=main   did anything get slower since? (GATE_ARGS='--only tiny')"
 	@echo "make bench-site RANGE=v0.1.0..main   asv's site of the suite over some commits (SITE_ARGS='--steps 10')"
@@ -43,6 +44,10 @@ build: $(VENV)/.dev
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/peers.py
+
+# The page of the peers, measured in an environment of its own; cpool is the one in src, built for this Python.
+peers: $(VENV)-peers/.installed
+	PYTHONPATH=src $(VENV)-peers/bin/python benchmarks/peers.py --dtypes float32 --publish docs/peers.md $(PEERS_ARGS)
 
 bench-gate: $(VENV)/.installed
 	@test -n "$(BASE)" || { echo "which revision is the base? make bench-gate BASE=main"; exit 2; }
@@ -84,14 +89,14 @@ $(VENV)/.dev: $(VENV)/.installed pyproject.toml
 	$(PIP) "cpool[dev]"
 	@touch $@
 
-# What the extra "docs" names, and what cpool itself needs, in an environment of its own.
-EXTRA = from importlib.metadata import requires as r; \
-	print(*(n.split(";")[0] for n in r("cpool") if "extra ==" not in n or "docs" in n), sep="\n")
+# What an extra ("docs", "peers") names, and what cpool itself needs, in an environment of its own.
+EXTRA = from importlib.metadata import requires as r; import sys; \
+	print(*(n.split(";")[0] for n in r("cpool") if "extra ==" not in n or sys.argv[1] in n.split(";")[1]), sep="\n")
 
-$(VENV)-docs/.installed: $(VENV)/.installed
-	$(BIN)/python -m venv $(VENV)-docs
-	$(BIN)/python -c '$(EXTRA)' >$(VENV)-docs/requirements.txt
-	$(VENV)-docs/bin/python -m pip install --quiet --requirement $(VENV)-docs/requirements.txt
+$(VENV)-docs/.installed $(VENV)-peers/.installed: $(VENV)-%/.installed: $(VENV)/.installed
+	$(BIN)/python -m venv $(VENV)-$*
+	$(BIN)/python -c '$(EXTRA)' $* >$(VENV)-$*/requirements.txt
+	$(VENV)-$*/bin/python -m pip install --quiet --requirement $(VENV)-$*/requirements.txt
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.installed pyproject.toml

@@ -63,6 +63,7 @@ class Build(build_ext):
 HARNESS = (
     "__init__",
     "adapters",
+    "blocks",
     "cases",
     "compare",
     "goals",
@@ -70,6 +71,7 @@ HARNESS = (
     "machine",
     "markdown",
     "operations",
+    "peer",
     "report",
     "timing",
 )

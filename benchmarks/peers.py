@@ -15,12 +15,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import goals, machine, probes
+from harness import accuracy, goals, machine, probes, publish, sizes
 from harness.adapters import BASE, PEERS, Peer
 from harness.cases import DTYPES, LAYOUTS, Row, select
 from harness.report import LEGEND, Report, plural, progress, run_table
 from harness.timing import Effort
 
+KINDS = ("table", "tiny", "cold", "isa", "estimates", "accuracy", "sizes")
+PUBLISHED = ("table", "accuracy", "sizes")
+QUICK_POWER = 5  # of ten: elements in a smoke run
 DEFAULT_DTYPES = "float32,float16,bfloat16,float64,uint8"
 EXAMPLES = """\
 examples:
@@ -30,7 +33,9 @@ examples:
   peers.py --simd avx2 --out results             an instruction set forced; JSON and Markdown saved
   peers.py --tiny --cold --isa                   tiny calls and import, cold calls, instruction sets
   peers.py --estimates                           what explain() estimates, against what is measured
+  peers.py --accuracy --sizes                    errors and the ones test; time against size, to 10^9 elements
   peers.py --all --out results                   everything
+  peers.py --publish docs/peers.md               table, accuracy and sizes as a page (what make peers does)
   peers.py --quick                               does it run? no figures to be quoted
 
 Rows belong to sets: core (the shapes by which goals are set), images (uint8 to uint8, as image libraries
@@ -77,6 +82,14 @@ def run_probes(args: argparse.Namespace, rows: Sequence[Row], peers: Sequence[Pe
             progress("")
 
 
+def show_growth(report: Report, grown: Sequence[sizes.Growth], peers: Sequence[Peer]) -> None:
+    """Time against size, a line for each."""
+    names = [peer.name for peer in peers]
+    cells = [row for one in grown for row in sizes.cells(one, names)]
+    left = dict.fromkeys(f"- not 10^{power}: {why}" for one in grown for power, why in one.left_out.items())
+    report.table("Time against size, float32", sizes.head(names), cells, "\n".join(left))
+
+
 def save(folder: Path, report: Report, data: dict[str, Any]) -> None:
     """The report as peers.md, and all samples as peers.json."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -118,6 +131,8 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--cold", action="store_true", help="calls after a pause")
     what.add_argument("--isa", action="store_true", help="instruction sets against each other, beyond L2")
     what.add_argument("--estimates", action="store_true", help="what explain() estimates, over what is measured")
+    what.add_argument("--accuracy", action="store_true", help="errors in ULP, and the mean of ones over large windows")
+    what.add_argument("--sizes", action="store_true", help="time against size: 10^3 to 10^9 elements, as memory allows")
     what.add_argument("--all", action="store_true", help="all of these")
     of = p.add_argument_group("of what")
     of.add_argument(
@@ -131,6 +146,8 @@ def parser() -> argparse.ArgumentParser:
         help="default: all usable processors, and 1 (here: %(default)s)",
     )
     of.add_argument("--rows", default="core,images", help="sets, classes or parts of names (default: %(default)s)")
+    of.add_argument("--most", type=float, metavar="MB", help="leave out rows with larger inputs")
+    of.add_argument("--powers", type=_counts, default=list(sizes.POWERS), help="of ten, for --sizes: default 3 to 9")
     of.add_argument(
         "--peers",
         type=_listed(peer_names),
@@ -143,6 +160,8 @@ def parser() -> argparse.ArgumentParser:
     how.add_argument("--slice", type=float, default=15, metavar="MS", help="length of a sample (default: %(default)s)")
     how.add_argument("--quick", action="store_true", help="a smoke run: small rows, short samples, no goals")
     how.add_argument("--out", type=Path, metavar="DIR", help="where peers.json and peers.md are saved")
+    how.add_argument("--publish", type=Path, metavar="PAGE", help="write table, accuracy and sizes as a page")
+    how.add_argument("--note", default="", help="what the page says of the circumstances")
     p.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)  # a worker of --isa
     return p
 
@@ -158,9 +177,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     args.dtypes_given = args.dtypes is not None
     args.dtypes = args.dtypes or DEFAULT_DTYPES.split(",")
-    for name in ("table", "tiny", "cold", "isa", "estimates"):
-        setattr(args, name, getattr(args, name) or args.all)
-    args.table = args.table or not (args.tiny or args.cold or args.isa or args.estimates)
+    for name in KINDS:
+        published = args.publish is not None and name in PUBLISHED
+        setattr(args, name, getattr(args, name) or args.all or published)
+    args.table = args.table or not any(getattr(args, name) for name in KINDS)
 
     left_out = {peer.name: reason for peer in PEERS if peer.name in args.peers and (reason := peer.missing())}
     if BASE in left_out or BASE not in args.peers:
@@ -168,6 +188,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     peers = [peer for peer in PEERS if peer.name in args.peers and peer.name not in left_out]
     rows = select([part.strip() for part in args.rows.split(",") if part.strip()], args.quick)
+    if args.most is not None:
+        rows = [row for row in rows if row.bytes_of(args.dtypes[0])[0] <= args.most * 1e6]
     if not rows:
         parser().error(f"--rows {args.rows}: no row is called so")
     try:
@@ -190,11 +212,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         report.table(probe.title, probe.head, probe.cells, probe.note)
         findings += probe.findings
         found.append(probe)
+    errors = accuracy.accuracy(peers, args.quick, progress) if args.accuracy else None
+    if errors:
+        report.table(errors.title, errors.head, errors.cells, errors.note)
+        findings += errors.findings
+        found.append(errors)
+    grown: list[sizes.Growth] = []
+    if args.sizes:
+        powers = [power for power in args.powers if power <= QUICK_POWER] if args.quick else args.powers
+        grown = sizes.growth(powers, args.threads, peers, args.effort, progress)
+        show_growth(report, grown, peers)
+        findings += [finding for one in grown if (finding := one.judge())]
+    progress("")
     if args.quick:
         report.add("A quick run: it shows that everything runs; its figures are not to be quoted.")
     elif findings:
         show_goals(report, findings)
-    wrong = [line for line in lines if line.wrong]
+    wrong = [line for line in (*lines, *(line for one in grown for line in one.lines)) if line.wrong]
     for line in wrong:
         report.add(
             f"WRONG: {line.row.name}, {line.dtype}, channels {line.layout}, {plural(line.threads)}: {line.wrong}"
@@ -204,10 +238,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             "stamp": stamp,
             "effort": vars(args.effort),
             "lines": [line.to_dict() for line in lines],
+            "sizes": [line.to_dict() for one in grown for line in one.lines],
             "probes": [{"title": probe.title, "data": probe.data} for probe in found],
             "goals": [finding.to_dict() for finding in findings],
         }
         save(args.out, report, data)
+    if args.publish:
+        told = f"rows: {args.rows}{f', inputs of at most {args.most:g} MB' if args.most else ''}; "
+        told += f"{args.effort.rounds} rounds of {args.effort.slice_s * 1e3:g} ms"
+        args.publish.write_text(publish.page(stamp, told, args.note, lines, grown, errors), encoding="utf-8")
     return 1 if wrong else 0
 
 

@@ -7,40 +7,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, ClassVar
 
+import plots
 from docutils import nodes
 from docutils.parsers.rst import Directive
+from drawing import Rows, line, rect, svg, tables, text
 
 import cpool
 
 Span = tuple[int, int]
-
-
-def svg(width: float, height: float, parts: Iterable[str]) -> str:
-    """A drawing of this size that shrinks with the page, but not until nobody can read it: then it scrolls."""
-    body = "\n".join(parts)
-    box = f'viewBox="0 0 {width:g} {height:g}" style="max-width: {width:g}px; min-width: {width * 0.72:g}px"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {box} aria-hidden="true">\n{body}\n</svg>'
-
-
-def text(x: float, y: float, what: object, kind: str = "") -> str:
-    """Text that begins at x (kind: "middle" or "end" for the other ways) on the line y."""
-    return f'<text x="{x:g}" y="{y:g}" class="{kind}">{escape(str(what))}</text>'
-
-
-def rect(x: float, y: float, width: float, height: float, kind: str, title: str = "") -> str:
-    """A box; its title is shown where the pointer rests on it."""
-    inner = f"<title>{escape(title)}</title>" if title else ""
-    return f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="3" class="{kind}">{inner}</rect>'
-
-
-def line(points: Sequence[tuple[float, float]], kind: str) -> str:
-    """A line through points."""
-    return f'<polyline points="{" ".join(f"{x:g},{y:g}" for x, y in points)}" class="{kind}"/>'
 
 
 # ---- windows ----------------------------------------------------------------------------------------
@@ -99,24 +78,6 @@ def last_kernel(n: int, m: int) -> str:
 # ---- speeds -----------------------------------------------------------------------------------------
 
 PERFORMANCE = Path(__file__).parent / "performance.md"
-Rows = list[list[str]]
-
-
-def tables(page: str) -> list[Rows]:
-    """The tables of a Markdown page, each a list of rows of cells, the header first."""
-    found: list[Rows] = []
-    inside = False
-    for source in page.splitlines():
-        if not source.startswith("|"):
-            inside = False
-            continue
-        cells = [cell.strip() for cell in source.strip().strip("|").split("|")]
-        if not inside:
-            found.append([])
-        inside = True
-        if not all(re.fullmatch(r":?-+:?", cell) for cell in cells):
-            found[-1].append(cells)
-    return found
 
 
 def table_of(*header: str) -> Rows:
@@ -296,7 +257,10 @@ def arrow(points: Sequence[tuple[float, float]], kind: str = "") -> str:
     return line([*points[:-1], (x - dx, y - dy)], f"arrow {kind}") + f'<polygon points="{shape}" class="head {kind}"/>'
 
 
-PICTURES = {f.__name__: f for f in (windows, ceil_and_floor, last_kernel, operations, gradients, types, opencl, call)}
+PICTURES = {
+    f.__name__: f
+    for f in (windows, ceil_and_floor, last_kernel, operations, gradients, types, opencl, call, *plots.PLOTS)
+}
 
 
 class Picture(Directive):
@@ -312,8 +276,13 @@ class Picture(Directive):
         name, *arguments = self.arguments
         if name not in PICTURES:
             raise self.error(f"picture: got {name!r}; one of {', '.join(PICTURES)} is needed")
-        drawing = PICTURES[name](*map(int, arguments))
-        for path in (PERFORMANCE, __file__):  # when one of them changes, the page is made again
+        drawing = PICTURES[name](*(int(word) if word.isdecimal() else word for word in arguments))
+        for path in (
+            PERFORMANCE,
+            plots.PEERS,
+            __file__,
+            plots.__file__,
+        ):  # when one of them changes, the page is made again
             self.state.document.settings.record_dependencies.add(str(path))
         said = escape(" ".join(self.content), quote=True)
         figure = nodes.container(classes=["picture"])

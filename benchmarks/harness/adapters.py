@@ -2,56 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import limit
+from .blocks import ONE_THREAD, NumPy, OpenCv, Pillow, ScikitImage
 from .cases import Case
-from .timing import Call, Statement, quickest
-
-Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A case ready to be timed, and what it gives as an array in the case's layout (None: nothing to check)."""
-
-    call: Call
-    text: str
-    result: Callable[[], Array] | None = None
-    detail: str = ""  # how the library does it, if it tells
-
-
-class Peer:
-    """One library. New peers are a subclass and a line in PEERS."""
-
-    name: str
-    package: str | None = None  # for the stamp
-    needs: tuple[str, ...] = ()  # modules
-
-    def missing(self) -> str | None:
-        """Why it can't be used here; None if it can."""
-        try:
-            for module in self.needs:
-                import_module(module)
-        except (ImportError, OSError) as error:  # a library that a module loads may be what is missing
-            return str(error)
-        return None
-
-    @contextmanager
-    def session(self, threads: int) -> Iterator[None]:
-        """Within the block this library uses so many threads."""
-        yield
-
-    def prepare(self, case: Case, threads: int) -> Prepared | str:
-        """The case ready to be timed, or the reason why this library doesn't do it."""
-        raise NotImplementedError
+from .machine import usable_cpus
+from .peer import Array, Peer, Prepared, arguments, only_pools, values_of
+from .timing import Statement, quickest
 
 
 class Cpool(Peer):
@@ -257,53 +220,64 @@ class OpenVino(Peer):
 
 def _one_forward(case: Case) -> str | None:
     """What the libraries of models can't do, or aren't asked to."""
-    if (
-        case.row.done.pair
-        or case.row.done.x_is != "input"
-        or case.row.done.result_is != "output"
-        or case.dtype != "float32"
-    ):
+    if not only_pools(case) or case.dtype != "float32":
         return "is asked for float32 pooling only"
     return "has channels first only" if case.layout == "last" else None
 
 
-class Pillow(Peer):
-    """Pillow's `Image.reduce`: uint8 images made smaller by whole factors, on one thread."""
+class Keras(Peer):
+    """Keras on NumPy: sliding windows for adaptive pooling, JAX's for kernels and strides."""
 
-    name = "Pillow"
-    package = "pillow"
-    needs = ("PIL.Image",)
+    name = "keras"
+    package = "keras"
+    needs = ("keras",)
+    most = 5 * 10**9  # additions that may be asked for: some ten seconds
+
+    def missing(self) -> str | None:
+        """Why it can't be used here; None if it can."""
+        os.environ.setdefault("KERAS_BACKEND", "numpy")  # read once, when keras is imported
+        reason = super().missing()
+        if reason is None:
+            import keras
+
+            backend = keras.config.backend()
+            reason = None if backend == "numpy" else f"it runs on {backend} here; KERAS_BACKEND=numpy is wanted"
+        return reason
 
     def prepare(self, case: Case, threads: int) -> Prepared | str:
-        """Every image reduced by its factors."""
-        from PIL import Image
+        """What Keras's layers call: a mean for global pooling, else the operation."""
+        from keras import ops
 
-        row, x = case.row, case.x
-        if case.x.dtype != np.uint8 or case.out_dtype != np.uint8 or row.rank != 2:
-            return "averages uint8 images to uint8 only"
-        if row.operation != "adaptive average" or any(
-            n % m for n, m in zip(row.shape[2:], row.out_shape[2:], strict=True)
-        ):
-            return "reduces by whole factors only"
-        if threads > 1:
-            return "uses one thread"
-        height, width = (n // m for n, m in zip(row.shape[2:], row.out_shape[2:], strict=True))
-        if case.layout == "first" or row.shape[1] == 1:
-            planes = x.reshape(-1, *row.shape[2:])
-            size = planes.shape[:0:-1]
-            images = [Image.frombuffer("L", size, plane, "raw", "L", 0, 1) for plane in planes]
-        elif row.shape[1] == 3:
-            images = [Image.fromarray(image) for image in x]
+        row = case.row
+        if not only_pools(case) or case.dtype != "float32":
+            return "is asked for float32 pooling only"
+        kind = "max" if "max" in row.operation else "average"
+        names: dict[str, Any] = {"x": case.x, "data_format": f"channels_{case.layout}"}
+        if not row.done.name.startswith("adaptive"):
+            k, s, p = row.arguments
+            if p:
+                return "pads by the names valid and same only"
+            if threads != usable_cpus():
+                return "uses as many threads as JAX takes"
+            names |= {"pool": getattr(ops, f"{kind}_pool"), "k": k, "s": s, "asarray": np.asarray}
+            text = 'asarray(pool(x, k, s, "valid", data_format))'  # JAX waits when asked for an array
+        elif threads > 1:
+            return ONE_THREAD
+        elif all(len(taps) == 1 for taps in row.taps):
+            names |= {"pool": ops.max if kind == "max" else ops.mean, "axes": case.axes}
+            text = "pool(x, axes, keepdims=True)"
         else:
-            return "has images of one or three channels"
-        statement = Statement("[image.reduce(factors) for image in images]", images=images, factors=(width, height))
-
-        def result() -> Array:
-            out = np.stack([np.asarray(image) for image in statement.value()])
-            shape = row.out_shape if case.layout == "first" else (row.shape[0], *row.out_shape[2:], row.shape[1])
-            return out.reshape(shape)
-
-        return Prepared(statement, f"image.reduce(({width}, {height}))", result)
+            names["pool"] = getattr(ops, f"adaptive_{kind}_pool", None)
+            if names["pool"] is None:
+                return "has no adaptive pooling in this version"
+            work = sum(case.x.size * 2 * -(-n // len(taps)) for n, taps in zip(row.shape[2:], row.taps, strict=True))
+            if work > self.most:
+                return "slides windows over every place, which here is too much work"
+            names["sizes"] = tuple(len(taps) for taps in row.taps)
+            text = "pool(x, sizes, data_format)"
+        statement = Statement(text, **names)
+        told = text.replace("pool(", f"keras.ops.{names['pool'].__name__}(")
+        return Prepared(statement, told, lambda: np.asarray(statement.value()))
 
 
 class Limit(Peer):
@@ -330,15 +304,7 @@ class Limit(Peer):
         return Prepared(best, best.text)
 
 
-def values_of(case: Case, result: Any) -> Any:
-    """The result without its indices."""
-    return result[0] if case.row.done.pair else result
-
-
-def arguments(case: Case) -> str:
-    """The operation's own arguments, as they are written in a call."""
-    return ", ".join(map(repr, case.row.arguments))
-
-
 BASE = "cpool"  # what all others are held against
-PEERS: tuple[Peer, ...] = (Cpool(), Torch(), OnnxRuntime(), OpenVino(), Pillow(), Limit())
+PEERS: tuple[Peer, ...] = (
+    Cpool(), Torch(), OnnxRuntime(), OpenVino(), Keras(), NumPy(), ScikitImage(), OpenCv(), Pillow(), Limit()
+)  # fmt: skip

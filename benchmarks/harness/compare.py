@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from .cases import Case, Row
 from .timing import Effort, geometric_mean, in_turn, ratio, spread
 
 ALIKE = 0.5  # a peer that is further off, relative to the largest average, does another job; less is its accuracy
+PATIENCE = 3.0  # seconds of a peer's call beyond which it is not repeated: what it took is told
 
 
 @dataclass
@@ -128,7 +130,9 @@ def check(line: Line, peer: Peer, case: Case, prepared: Prepared) -> str | None:
     """Compare a peer's result with the right one: a wrong cpool spoils the line, another peer is left out."""
     if prepared.result is None:
         return None
+    began = time.perf_counter()
     result = np.asarray(prepared.result())
+    took = time.perf_counter() - began
     error = line.errors[peer.name] = case.error(result)
     if peer.name == BASE:
         if result.dtype != case.out_dtype:
@@ -137,6 +141,8 @@ def check(line: Line, peer: Peer, case: Case, prepared: Prepared) -> str | None:
             line.wrong = f"off by {error:.3g} ULP"
     elif not (error <= 1 if result.dtype.kind in "iu" else case.relative(result) <= ALIKE):
         return f"gives other results (off by {error:.3g} ULP)"
+    elif took > PATIENCE:
+        return f"took {took:.1f} s for a call, and was not asked again"
     return None
 
 

@@ -43,7 +43,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     of.add_argument("--dtypes", default="float32", help="default: %(default)s")
     of.add_argument("--layouts", default="first,last", help="where channels are; default: %(default)s")
     of.add_argument("--threads", type=operation.shape, help="default: as many as cpool would use")
-    of.add_argument("--peers", help="some of them: torch, onnxruntime, openvino, Pillow, limit; default: all there are")
+    of.add_argument(
+        "--peers",
+        help="some of them: torch, onnxruntime, openvino, keras, NumPy, scikit-image, OpenCV, Pillow, limit; default: "
+        "all there are",
+    )
     how = command.add_argument_group("how")
     how.add_argument("--rounds", type=int, default=5, help="samples of each (default: %(default)s)")
     how.add_argument("--slice", type=float, default=5, metavar="MS", help="length of a sample (default: %(default)s)")
