@@ -121,6 +121,8 @@ def cython(name: str, *sources: str) -> Extension:
     return made
 
 
-kernels = cython("_kernels", *sorted(str(path) for path in Path("src/cpool/simd").glob("*.c")))
+# What takes longest first: the others are done beside it.
+sources = sorted(Path("src/cpool/simd").glob("*.c"), key=lambda path: (path.stem != "baseline", path.stem))
+kernels = cython("_kernels", *map(str, sources))
 
 setup(ext_modules=[kernels, cython("_dlpack"), cython("_native")], cmdclass={"build_ext": Build, "build_py": Package})

@@ -12,7 +12,6 @@
 #define FOLD8 FN(f_fold8)
 #define KEEP FN(f_keep)
 #define WIDE FN(f_same)
-#define DIVIDED(sum, r, i) FN(f_div)(sum, FN(f_ld)((r)->divisor + (i)), FN(f_ld)((r)->reciprocal + (i)))
 #define ODD(result) 0
 #define PLANES
 #define QUOTIENT(sum, d, q) FN(f_div)(sum, d, q)

@@ -531,4 +531,5 @@ const cpool_isa FN(cpool_table) = {
 #undef vw
 #undef HAS_PERM
 #undef STRIP
+#undef STRIPS
 #undef ISA

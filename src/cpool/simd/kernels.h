@@ -5,8 +5,8 @@
  *   BATCH   0, or how many rows may be added in X itself (exactly) before ADDX; XADD, XZERO
  *   FOLD8   eight A folded to the lanes of one; without it windows are folded one by one
  *   KEEP    the first elements of an X: where A is vf, lines of one row and of few columns have kernels of their own,
- *           with WIDE (an X as an A), DIVIDED (an A by its divisors), TO and TON (results), QUOTIENT (an A by a
- *           divisor), ODD (see finish.h)
+ *           with WIDE (an X as an A), TO and TON (results), QUOTIENT (an A by its divisors and their reciprocals),
+ *           ODD (see finish.h)
  *   PLANES  whether X is vf, and small planes are pooled side by side
  */
 
@@ -157,19 +157,10 @@ static inline __attribute__((always_inline)) void NAME(line)(const cpool_job *jo
         int tail = (int)((n - 1) % 8) + 1;
 #define STRIP_OF(C)                                                                                                \
     case C:                                                                                                        \
-        if (tail == 8)                                                                                             \
-            NAME(strip)(job, base, acc, C, 8, NULL, NULL);                                                         \
-        else                                                                                                       \
-            NAME(strip)(job, base, acc, C, tail, NULL, NULL);                                                      \
+        NAME(strip)(job, base, acc, C, tail, NULL, NULL);                                                          \
         return;
         switch ((n + 7) / 8) {
-            STRIP_OF(1) STRIP_OF(2)
-#if STRIP > 2
-            STRIP_OF(3) STRIP_OF(4)
-#endif
-#if STRIP > 4
-            STRIP_OF(5) STRIP_OF(6) STRIP_OF(7) STRIP_OF(8)
-#endif
+            STRIPS(STRIP_OF)
         }
 #undef STRIP_OF
         return;
@@ -213,14 +204,7 @@ static int NAME(pixels)(const cpool_job *jobs, int64_t count, const cpool_result
         odd |= NAME(strip)(job, job->base + i * SIZE, (ACC *)job->acc, C, tail, r, r->out + i * TO_SIZE);         \
         break;
         switch ((job->n - i + 7) / 8) {
-            STRIP_OF(1)
-#if STRIP > 2
-            STRIP_OF(2) STRIP_OF(3)
-#endif
-#if STRIP > 4
-            STRIP_OF(4) STRIP_OF(5) STRIP_OF(6) STRIP_OF(7)
-#endif
-            STRIP_OF(STRIP)
+            STRIPS(STRIP_OF)
         }
 #undef STRIP_OF
     }
@@ -328,6 +312,7 @@ static inline __attribute__((always_inline)) int NAME(thin_line)(const cpool_job
 {
     X a = XZERO(), b = XZERO();
     int odd = 0;
+    (void)r; /* not every QUOTIENT looks at its divisors */
     for (int64_t k = 0; k < job->rows; k++) {
         const char *p = base + job->off[k];
         a = XADD(a, n < 8 ? XLDN(p, n) : XLD(p));
@@ -337,7 +322,7 @@ static inline __attribute__((always_inline)) int NAME(thin_line)(const cpool_job
     for (int64_t i = 0; i < f->outputs; i += 8) {
         const int64_t *entry = f->perm + f->perm_at[i / 8];
         vf sum = n < 16 ? A_PICKED_ANY(WIDE(a), WIDE(b), entry) : A_PICKED(WIDE(a), WIDE(b), entry);
-        vf result = DIVIDED(sum, r, i);
+        vf result = QUOTIENT(sum, FN(f_ld)(r->divisor + i), FN(f_ld)(r->reciprocal + i));
         odd |= ODD(result);
         if (f->outputs - i < 8)
             TON(out + i * TO_SIZE, result, (int)(f->outputs - i));
@@ -508,7 +493,6 @@ static void NAME(lanes)(const cpool_job *jobs, int64_t count, double *sums, int6
 #undef FOLD8
 #undef KEEP
 #undef WIDE
-#undef DIVIDED
 #undef ODD
 #undef PLANES
 #undef QUOTIENT

@@ -19,7 +19,6 @@
 #define ADDX(a, x) FN(f_max)(a, WIDE(x))
 #define FOLD8 FN(f_max8)
 #define KEEP LANE(fill)
-#define DIVIDED(sum, r, i) ((void)(r), sum)
 #define QUOTIENT(sum, d, q) (sum)
 #define ODD FN(f_odd)
 #endif

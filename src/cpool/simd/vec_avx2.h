@@ -299,3 +299,4 @@ static inline void FN(to_u16)(char *p, vf x) { _mm_storeu_si128((__m128i *)p, FN
 
 #define HAS_PERM 0
 #define STRIP 4
+#define STRIPS(OF) OF(1) OF(2) OF(3) OF(4)

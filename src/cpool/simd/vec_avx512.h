@@ -223,3 +223,4 @@ static inline vf FN(f_pick_any)(vf a, vf b, const int64_t *index)
     return _mm512_permutex2var_pd(a, _mm512_loadu_si512(index), b);
 }
 #define STRIP 8 /* vectors of a line that stay in registers */
+#define STRIPS(OF) OF(1) OF(2) OF(3) OF(4) OF(5) OF(6) OF(7) OF(8)

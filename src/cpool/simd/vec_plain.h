@@ -1,5 +1,4 @@
-/* The vocabulary in plain C, for every other processor and compiler: eight lanes are an array.
- * On x86-64 the same words in SSE2, where arrays would not become vectors by themselves. */
+/* The vocabulary in plain C, for every other processor and compiler: eight lanes are an array. */
 
 typedef struct { double v[8]; } FN(vf);
 typedef struct { int64_t v[8]; } FN(vq);
@@ -177,3 +176,4 @@ TO_INTEGER(u16, uint16_t, 0, UINT16_MAX)
 
 #define HAS_PERM 0
 #define STRIP 2
+#define STRIPS(OF) OF(1) OF(2)

@@ -155,14 +155,19 @@ static void mend(const cpool_call *c, scratch_map *s, const cpool_result *r, cha
     }
 }
 
-/* Divide and store. Whether one has to be mended; what else results may need is noted. */
-static int finish(const cpool_call *c, scratch_map *s, const cpool_result *rows, int64_t count, int64_t shift)
+/* Whether results that a kernel found odd have to be mended; those of other sums are noted. */
+static int to_mend(const cpool_call *c, scratch_map *s, int odd)
 {
-    const int odd = c->kernels->finish[c->kind][c->out_type](rows, count, shift);
     if (c->kind == CPOOL_SUM_D)
         return odd;
     s->odd |= odd;
     return 0;
+}
+
+/* Divide and store. Whether one has to be mended. */
+static int finish(const cpool_call *c, scratch_map *s, const cpool_result *rows, int64_t count, int64_t shift)
+{
+    return to_mend(c, s, c->kernels->finish[c->kind][c->out_type](rows, count, shift));
 }
 
 static void scatter(const cpool_call *c, char *out, const char *row, int64_t columns, int64_t channels)
@@ -384,13 +389,8 @@ static void run_pixels(const cpool_call *c, const char *x, char *out, cursor *at
             if (c->pack || !c->row_off)
                 add_line(c, s, job, 1, 0, job->n);
         }
-        if (quick) {
-            const int odd = c->kernels->pixels[c->type](s->jobs, filled, s->results);
-            if (c->kind != CPOOL_SUM_D)
-                s->odd |= odd;
-            if (c->kind != CPOOL_SUM_D || !odd)
-                continue;
-        }
+        if (quick && !to_mend(c, s, c->kernels->pixels[c->type](s->jobs, filled, s->results)))
+            continue;
         if (!c->pack && c->row_off)
             c->kernels->lines[c->type](s->jobs, filled, 0);
         if (settles)
