@@ -16,6 +16,7 @@ from pathlib import Path
 from harness.builds import TREE, BuildError, build
 from harness.gating import NothingMeasured, run
 from harness.judged import JUDGED, MOST, PLANTED, REPORTED
+from harness.output import progress
 from harness.pairs import SUITE, Benchmark
 
 EXAMPLES = """\
@@ -77,12 +78,6 @@ def chosen(arguments: argparse.Namespace) -> tuple[list[Benchmark], list[Benchma
     if not 0 < len(judged) <= MOST:
         raise NothingMeasured(f"{len(judged)} benchmarks are to be judged, 1 to {MOST} can be")
     return judged, reported
-
-
-def progress(text: str) -> None:
-    """What is being timed, on a terminal only."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

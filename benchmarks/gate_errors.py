@@ -27,7 +27,7 @@ from harness import beside
 from harness.builds import KEPT, TREE, Build, build
 from harness.gating import ENVIRONMENT, run, stamped
 from harness.judged import JUDGED, PLANTED
-from harness.markdown import table
+from harness.output import table
 from harness.pairs import HARNESS, SUITE, Benchmark, Slicing, Timings
 from harness.verdict import Course, Estimate, Verdict, estimate, log_ratios, plain_estimate, share
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from harness import machine
 from harness.cases import Row, select
+from harness.output import table
 
 LEAST = 2**28  # bytes that are read to find the bandwidth: more than caches hold
 ROUNDS = 7
@@ -195,18 +196,14 @@ HEAD = (
 )  # fmt: skip
 
 
-def table(lines: list[Line]) -> str:
-    """The lines as Markdown."""
-    rows = [
-        (
-            line.row, line.kind, line.layout, line.dtype, line.kernel, f"{line.seconds * 1e6:.1f}", line.by,
-            f"{line.gbps:.1f}", f"{line.fraction:.2f}", f"{line.host_us:.0f}",
-            f"{line.cpu_seconds / line.seconds:.2f}",
-            "-" if line.torch_seconds is None else f"{line.torch_seconds / line.seconds:.2f}",
-        )
-        for line in lines
-    ]  # fmt: skip
-    return "\n".join("| " + " | ".join(r) + " |" for r in (HEAD, ["---"] * len(HEAD), *rows))
+def cells(line: Line) -> tuple[str, ...]:
+    """A line of the table."""
+    return (
+        line.row, line.kind, line.layout, line.dtype, line.kernel, f"{line.seconds * 1e6:.1f}", line.by,
+        f"{line.gbps:.1f}", f"{line.fraction:.2f}", f"{line.host_us:.0f}",
+        f"{line.cpu_seconds / line.seconds:.2f}",
+        "-" if line.torch_seconds is None else f"{line.torch_seconds / line.seconds:.2f}",
+    )  # fmt: skip
 
 
 def main() -> int:
@@ -245,7 +242,7 @@ def main() -> int:
                 continue
             for layout in args.layouts.split(","):
                 lines.append(measure(cl, queue, row, dtype, layout, read))
-                print(table(lines[-1:]).splitlines()[-1], flush=True)
+                print(*cells(lines[-1]), sep=" | ", flush=True)
     if not lines:
         print("gpu.py: no row was measured", file=sys.stderr)
         return 1
@@ -254,7 +251,7 @@ def main() -> int:
         found = {"device": title, "read": read, "machine": machine.stamp(("numpy", "pyopencl", "torch"))}
         found["lines"] = [asdict(line) for line in lines]
         (args.out / "gpu.json").write_text(json.dumps(found, indent=1))
-        (args.out / "gpu.md").write_text(f"# {title}\n\n{table(lines)}\n")
+        (args.out / "gpu.md").write_text(f"# {title}\n\n{table(HEAD, [cells(line) for line in lines])}\n")
     return 0
 
 

@@ -18,7 +18,8 @@ from typing import Any
 from harness import accuracy, goals, machine, probes, publish, sizes
 from harness.adapters import BASE, PEERS, Peer
 from harness.cases import DTYPES, LAYOUTS, Row, select
-from harness.report import LEGEND, Report, plural, progress, run_table
+from harness.output import progress
+from harness.report import LEGEND, Report, plural, run_table
 from harness.timing import Effort
 
 KINDS = ("table", "tiny", "cold", "isa", "estimates", "accuracy", "sizes")

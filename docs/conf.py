@@ -38,15 +38,3 @@ html_copy_source = False
 highlight_language = "text"  # where a block does not say
 pygments_style = "friendly"
 pygments_dark_style = "monokai"
-
-
-def without_missing_pages(app, page, source):
-    """Pages that are written apart are in the table of contents when they are there."""
-    if page == "index":
-        missing = {"cli", "recipes", "cimport", "benchmarking"} - app.env.found_docs
-        source[0] = "".join(line for line in source[0].splitlines(keepends=True) if line.strip() not in missing)
-
-
-def setup(app):
-    """What Sphinx calls."""
-    app.connect("source-read", without_missing_pages)

@@ -32,6 +32,11 @@ def line(points: Sequence[tuple[float, float]], kind: str) -> str:
     return f'<polyline points="{" ".join(f"{x:g},{y:g}" for x, y in points)}" class="{kind}"/>'
 
 
+def threaded(count: int | str) -> str:
+    """How many threads, in words."""
+    return f"{count} thread" + "s" * (str(count) != "1")
+
+
 def tables(page: str) -> list[Rows]:
     """The tables of a Markdown page, each a list of rows of cells, the header first."""
     found: list[Rows] = []

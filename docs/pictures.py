@@ -15,9 +15,10 @@ from typing import Any, ClassVar
 import plots
 from docutils import nodes
 from docutils.parsers.rst import Directive
-from drawing import Rows, line, rect, svg, tables, text
+from drawing import Rows, line, rect, svg, tables, text, threaded
 
 import cpool
+from cpool.cli.rules import compare
 
 Span = tuple[int, int]
 
@@ -56,9 +57,10 @@ def windows(n: int, m: int) -> str:
     return axis(n, spans, ["" if stop - start == least else "larger" for start, stop in spans])
 
 
-def strided(n: int, m: int, kernel: int, stride: int) -> str:
-    """What a kernel and a stride give; windows that are not those of n -> m stand out."""
-    table = cpool.strided_windows(n, kernel, stride)
+def strided(n: int, m: int, rule: int) -> str:
+    """What a wrong rule gives: windows that are not those of n -> m stand out."""
+    table = compare(n, m)[rule].table
+    assert table
     spans = list(zip(table.starts.tolist(), table.stops.tolist(), strict=True))
     wanted = right(n, m)
     kinds = ["" if i < m and span == wanted[i] else "wrong" for i, span in enumerate(spans)]
@@ -67,12 +69,12 @@ def strided(n: int, m: int, kernel: int, stride: int) -> str:
 
 def ceil_and_floor(n: int, m: int) -> str:
     """kernel = ceil(n/m), stride = floor(n/m)."""
-    return strided(n, m, -(-n // m), n // m)
+    return strided(n, m, 1)
 
 
 def last_kernel(n: int, m: int) -> str:
     """stride = floor(n/m), kernel = n - (m-1)*stride."""
-    return strided(n, m, n - (m - 1) * (n // m), n // m)
+    return strided(n, m, 2)
 
 
 # ---- speeds -----------------------------------------------------------------------------------------
@@ -137,15 +139,10 @@ def bars(rows: Sequence[Bar], legend: str) -> str:
     return svg(left + width + 46, bottom + 28, parts)
 
 
-def threads(cell: str) -> str:
-    """How many threads, in words."""
-    return f"{cell} thread" + "s" * (cell != "1")
-
-
 def operations() -> str:
     """Averages and the largest against torch."""
     rows = table_of("what", "channels", "threads", "torch/cpool", "least")
-    shown = [(f"{what}, channels {order}, {threads(n)}", mean, least) for what, order, n, mean, least in rows]
+    shown = [(f"{what}, channels {order}, {threaded(n)}", mean, least) for what, order, n, mean, least in rows]
     return bars(shown, "times torch's speed, geometric mean; the dot: the slowest shape")
 
 
@@ -154,7 +151,7 @@ def columns(*header: str) -> Rows:
     return table_of(*header, "first, 2 threads", "first, 1", "last, 2", "last, 1")
 
 
-HOW = [f"channels {order}, {threads(n)}" for order in ("first", "last") for n in "21"]
+HOW = [f"channels {order}, {threaded(n)}" for order in ("first", "last") for n in "21"]
 
 
 def gradients() -> str:
@@ -277,12 +274,7 @@ class Picture(Directive):
         if name not in PICTURES:
             raise self.error(f"picture: got {name!r}; one of {', '.join(PICTURES)} is needed")
         drawing = PICTURES[name](*(int(word) if word.isdecimal() else word for word in arguments))
-        for path in (
-            PERFORMANCE,
-            plots.PEERS,
-            __file__,
-            plots.__file__,
-        ):  # when one of them changes, the page is made again
+        for path in (PERFORMANCE, plots.PEERS, __file__, plots.__file__):  # when one changes, so does the page
             self.state.document.settings.record_dependencies.add(str(path))
         said = escape(" ".join(self.content), quote=True)
         figure = nodes.container(classes=["picture"])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
-from drawing import line, rect, svg, tables, text
+from drawing import line, rect, svg, tables, text, threaded
 
 PEERS = Path(__file__).parent / "peers.md"
 OVER = "/cpool"  # ends the columns of ratios
@@ -68,7 +68,7 @@ def peers_by_class(channels: str, page: str | None = None) -> str:
         mine = [row for row in rows if measured(row, peer + OVER) is not None]
         most = max(int(row["threads"]) for row in mine)
         mine = [row for row in mine if int(row["threads"]) == most]
-        told = f"{peer}, {most} thread{'s' * (most > 1)}"
+        told = f"{peer}, {threaded(most)}"
         groups.append((told, [(kind(row), row[peer + OVER]) for row in mine]))
     if not groups:
         raise ValueError(f"{PEERS}: no peer was timed with channels {channels}")

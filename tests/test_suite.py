@@ -28,6 +28,7 @@ from harness import counted  # noqa: E402
 from harness.adapters import PEERS  # noqa: E402
 from harness.cases import missing_type  # noqa: E402
 from harness.judged import JUDGED, MOST, PLANTED, REPORTED  # noqa: E402
+from harness.words import ALL, DIVISIBLE, DIVISIONS, ONE  # noqa: E402
 from suite import measures, operations, regime  # noqa: E402
 
 MODULES = sorted(path.stem for path in (BENCHMARKS / "suite").glob("[!_]*.py"))
@@ -64,7 +65,7 @@ def chosen(benchmark: type) -> Iterator[tuple[Any, ...]]:
     for params in itertools.product(*getattr(benchmark, "params", ())):
         if issubclass(benchmark, regime.Regime) and params[1] in benchmark.shapes[params[0]]:  # type: ignore[index]
             row = benchmark.shapes[params[0]][params[1]]  # type: ignore[index]
-            if math.prod(row.shape) > SMALL and (params[:2] in seen or params[-1] == regime.ALL):
+            if math.prod(row.shape) > SMALL and (params[:2] in seen or params[-1] == ALL):
                 continue
             seen.add(params[:2])
         yield params
@@ -134,7 +135,7 @@ def test_it_runs_in_both_divisions_and_layouts_and_on_each_backend() -> None:
     assert len(regime.DEVICES) == len(cpool.devices()) - 1
     for operation, rows in operations.ROWS.items():
         whole = operation.startswith("global") or operation == "squeeze_excite"  # a plane becomes a number
-        assert set(rows) == ({regime.DIVISIBLE} if whole else set(regime.DIVISIONS)), operation
+        assert set(rows) == ({DIVISIBLE} if whole else set(DIVISIONS)), operation
         assert set(itertools.product([operation], rows, regime.LAYOUTS, backends)) <= tried
 
 
@@ -145,11 +146,11 @@ def test_what_is_called_divisible_is() -> None:
         for rows in benchmark.shapes.values():  # type: ignore[attr-defined]
             for division, row in rows.items():
                 whole = all(taps[-1][1] == n for n, taps in zip(row.shape[2:], row.taps, strict=True))
-                assert (row.kind == "tiled" and whole) == (division == regime.DIVISIBLE), (benchmark, row)
+                assert (row.kind == "tiled" and whole) == (division == DIVISIBLE), (benchmark, row)
 
 
 def test_data_are_random_and_none_is_zero() -> None:
-    ready = regime.Ready("adaptive_avg_pool2d", regime.row("4x256x13x13 -> 4"), "channels first", "float32", regime.ONE)
+    ready = regime.Ready("adaptive_avg_pool2d", regime.row("4x256x13x13 -> 4"), "channels first", "float32", ONE)
     assert len(set(ready.case.x.ravel()[:1000].tolist())) > 990
 
 
@@ -157,17 +158,17 @@ def test_a_wrong_result_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     right = cpool.adaptive_avg_pool2d
     monkeypatch.setattr(cpool, "adaptive_avg_pool2d", lambda *args, **options: right(*args, **options) * 1.0001)
     with pytest.raises(AssertionError, match="wrong result"):
-        regime.Ready("adaptive_avg_pool2d", regime.row("4x256x13x13 -> 4"), "channels first", "float32", regime.ONE)
+        regime.Ready("adaptive_avg_pool2d", regime.row("4x256x13x13 -> 4"), "channels first", "float32", ONE)
 
 
 def test_what_an_old_version_lacks_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     row = regime.row("4x256x13x13 -> 4")
     monkeypatch.delattr(cpool, "adaptive_avg_pool2d")
     with pytest.raises(NotImplementedError, match="has no adaptive_avg_pool2d"):
-        regime.Ready("adaptive_avg_pool2d", row, "channels first", "float32", regime.ONE)
+        regime.Ready("adaptive_avg_pool2d", row, "channels first", "float32", ONE)
     monkeypatch.setattr(cpool, "adaptive_avg_pool2d", lambda x, size: None, raising=False)
     with pytest.raises(NotImplementedError, match="data_format"):
-        regime.Ready("adaptive_avg_pool2d", row, "channels last", "float32", regime.ONE)
+        regime.Ready("adaptive_avg_pool2d", row, "channels last", "float32", ONE)
 
 
 def test_the_judged_set_is_part_of_the_suite() -> None:
@@ -179,8 +180,8 @@ def test_the_judged_set_is_part_of_the_suite() -> None:
         assert hasattr(found, method)
         assert benchmark.params in set(itertools.product(*found.params))
         assert benchmark.params[1] in found.shapes[benchmark.params[0]]
-    assert all(b.params[-1] == regime.ONE and b.clock == "cpu" for b in JUDGED)
-    assert all(b.params[-1] == regime.ALL and b.clock == "wall" for b in REPORTED)
+    assert all(b.params[-1] == ONE and b.clock == "cpu" for b in JUDGED)
+    assert all(b.params[-1] == ALL and b.clock == "wall" for b in REPORTED)
     assert len(PLANTED) >= 5
     assert set(PLANTED.values()) <= {b.label for b in JUDGED}
 
@@ -197,7 +198,7 @@ def test_a_smoke_run_keeps_every_benchmark_in_both_divisions() -> None:
     for found in CLASSES:
         whole, part = getattr(found, "params", ()), small[f"{found.__module__}.{found.__name__}"]
         for values, kept in zip(whole, part, strict=True):
-            assert kept == (list(values) if set(values) <= set(regime.DIVISIONS) else [values[0]])
+            assert kept == (list(values) if set(values) <= set(DIVISIONS) else [values[0]])
 
 
 def test_instructions_are_counted_exactly() -> None:

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from .cases import Row
+from .words import DIVISIBLE, LAYOUTS, ONE, RAGGED
 
 SOURCE = Path(__file__).with_name("counted.c")
 HEADER = Path("/usr/include/valgrind/callgrind.h")
 SETS = ("avx2", "baseline")  # valgrind knows no AVX-512
-DIVISIBLE, RAGGED = "divisible", "non-divisible"
 SHAPES = {
     "feature map, 56x56": {
         DIVISIBLE: Row("windows", (1, 16, 56, 56), (7,)),
@@ -35,7 +35,6 @@ SHAPES = {
         RAGGED: Row("tiny", (1, 64, 8, 9), ((5, 7),)),
     },
 }
-LAYOUTS = ("channels first", "channels last")
 Key = tuple[str, str, str, str]  # instruction set, shape, division, layout
 CASES = [(shape, division, layout) for shape, rows in SHAPES.items() for division in rows for layout in LAYOUTS]
 WARM, FEW, MANY = 50, 1, 11
@@ -94,7 +93,7 @@ def _run(command: list[str], env: dict[str, str] | None = None) -> None:
 def main(library: str, cases: str) -> None:
     """What runs within callgrind: each case some times to get warm, then few and many times, counted."""
     sys.modules["pyopencl"] = None  # type: ignore[assignment]  # devices would take their time to start here
-    from suite.regime import ONE, Ready
+    from suite.regime import Ready
 
     counted: Callable[[Any, int], int] = ctypes.PyDLL(library).cpool_counted
     counted.argtypes = [ctypes.py_object, ctypes.c_long]  # type: ignore[attr-defined]

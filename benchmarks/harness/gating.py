@@ -13,7 +13,7 @@ from typing import Any
 
 from .builds import Build
 from .machine import usable_cpus
-from .markdown import table
+from .output import table
 from .pairs import BASE, SUITE, Benchmark, Lacking, Pair, Slicing, Timings
 from .verdict import LEVEL, SCREEN, Course, Verdict, log_ratios
 
@@ -196,7 +196,8 @@ def run(
         number += 1
 
     for _ in range(SCREEN if others else 0):
-        pair([one for one in others if not one.lacking], alone=False)
+        if left() > 3 / 4 * budget:  # the rest is for what is judged
+            pair([one for one in others if not one.lacking], alone=False)
     while left() > 0 and (undone := [one for one in ones if not one.lacking and not one.course.done]):
         pair(undone, alone=True)
     outcome = Outcome(builds, ones, others, time.monotonic() - begun, stamp)

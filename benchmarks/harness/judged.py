@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from .pairs import Benchmark
+from .words import ALL, DIVISIBLE, FIRST, LAST, LAYOUTS, ONE, RAGGED
 
 MOST = 30
-FIRST, LAST = LAYOUTS = ("channels first", "channels last")
 MAP, MAPS = "one feature map, 56x56", "feature maps, 56x56"
 STRIDED = "one feature map, 112x112"
-DIVISIBLE, RAGGED = "divisible", "non-divisible"
-ONE, ALL = "cpu, 1 thread", "cpu, all threads"
 
 
 def _one(regime: str, name: str, shape: str, division: str, layout: str, dtype: str = "float32") -> Benchmark:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from .builds import Build
+from .process import Process
 
 HARNESS = Path(__file__).resolve().parent
 SUITE = HARNESS.parent / "suite"
@@ -64,35 +61,12 @@ class Lacking(Exception):
         self.side = side
 
 
-class Process:
+def _side(build: Build, suite: Path, env: Mapping[str, str], cpu: int | None) -> Process:
     """One side of a pair."""
-
-    def __init__(self, build: Build, suite: Path, env: Mapping[str, str], cpu: int | None) -> None:
-        path = os.pathsep.join([str(build.path), str(HARNESS.parent)])
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "harness.worker", str(suite), str(build.path), *([] if cpu is None else [str(cpu)])],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", **env},
-        )
-
-    def ask(self, **question: Any) -> Any:
-        """Send a question, wait for the answer."""
-        assert self.process.stdin
-        assert self.process.stdout
-        answer = ""
-        with suppress(BrokenPipeError):  # it has ended, and tells nothing
-            self.process.stdin.write(json.dumps(question) + "\n")
-            self.process.stdin.flush()
-            answer = self.process.stdout.readline()
-        if not answer:
-            raise RuntimeError(f"a benchmark process ended with status {self.process.wait()}")
-        return json.loads(answer)
-
-    def close(self) -> None:
-        """End the process: it has no more questions to wait for."""
-        self.process.communicate()
+    path = os.pathsep.join([str(build.path), str(HARNESS.parent)])
+    held = [] if cpu is None else [str(cpu)]
+    env = {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", **env}
+    return Process(["-m", "harness.worker", str(suite), str(build.path), *held], env)
 
 
 class Pair:
@@ -113,7 +87,7 @@ class Pair:
         self.number = number
         usable = sorted(os.sched_getaffinity(0)) if held and hasattr(os, "sched_getaffinity") else [None]
         cpu = usable[number // 2 % len(usable)]  # either side starts first on each of them
-        started = {side: Process(builds[side], suite, env, cpu) for side in self._sides(0)}
+        started = {side: _side(builds[side], suite, env, cpu) for side in self._sides(0)}
         self.sides = [started[BASE], started[HEAD]]
 
     def __enter__(self) -> Pair:

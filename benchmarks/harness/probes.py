@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import Any, TextIO
 from .adapters import BASE, PEERS, Peer, Prepared
 from .cases import CORE, LAYOUTS, ROWS, Case, Row
 from .goals import BEYOND, ESTIMATED, Finding, at_least, at_most
+from .process import Process
 from .timing import Call, Effort, Statement, geometric_mean, in_turn, ratio, spread
 
 Cells = list[list[str]]
@@ -201,39 +201,16 @@ def cold(peers: Sequence[Peer], threads: int, times: int) -> Found:
 # ---- instruction sets --------------------------------------------------------------------------
 
 
-class Worker:
+class Worker(Process):
     """A process with a forced instruction set, which holds one case at a time and times it on demand."""
 
     def __init__(self, simd: str) -> None:
         driver = Path(__file__).resolve().parent.parent / "peers.py"
-        self.process = subprocess.Popen(
-            [sys.executable, str(driver), "--serve"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "CPOOL_SIMD": simd},
-        )
-
-    def ask(self, **question: Any) -> Any:
-        """Send a question, wait for the answer."""
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.write(json.dumps(question) + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        if not answer:
-            raise RuntimeError(f"a worker ended with status {self.process.wait()}")
-        return json.loads(answer)
+        super().__init__([str(driver), "--serve"], {"CPOOL_SIMD": simd})
 
     def time(self, n: int) -> float:
         """Seconds that n runs took over there."""
         return float(self.ask(times=n))
-
-    def close(self) -> None:
-        """End the process."""
-        assert self.process.stdin
-        self.process.stdin.close()
-        self.process.wait()
 
 
 def serve(source: TextIO, target: TextIO) -> None:

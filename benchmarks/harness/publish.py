@@ -8,7 +8,7 @@ from typing import Any
 from . import sizes
 from .adapters import BASE
 from .compare import Line, mean_over
-from .markdown import table
+from .output import table
 from .probes import Found
 from .report import plural, some, times
 

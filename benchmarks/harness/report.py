@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 
 from . import goals
 from .adapters import BASE, Peer
 from .cases import Case, Row, missing_type
 from .compare import Line, compare, mean_over
-from .markdown import table
+from .output import progress, table
 from .timing import Effort
 
 INEXACT = 1  # ULP: a peer that is further off is told of
@@ -34,12 +33,6 @@ class Report:
             return
         text = table([head[i] for i in used], [[row[i] for i in used] for row in cells])
         self.add("\n".join([f"### {title}", "", text, *(["", note] if note else [])]))
-
-
-def progress(text: str) -> None:
-    """What is being timed, on a terminal only."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def plural(threads: int) -> str:

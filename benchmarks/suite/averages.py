@@ -1,8 +1,11 @@
 """Averages, one class for each way that windows lie."""
 
-from harness.cases import Row
+from dataclasses import replace
 
-from .regime import DIVISIBLE, RAGGED, Timed, first_of, row
+from harness.cases import Row
+from harness.words import DIVISIBLE, RAGGED
+
+from .regime import Timed, first_of, row
 
 FLOATS_AND_BYTES = ("float32", "float16", "bfloat16", "float64", "uint8")
 MAPS, SMALL_MAPS = "feature maps, 56x56", "one feature map, 56x56"
@@ -10,6 +13,24 @@ BOTH = {
     SMALL_MAPS: {DIVISIBLE: Row("windows", (1, 32, 56, 56), (7,)), RAGGED: Row("windows", (1, 32, 56, 56), (6,))},
     MAPS: {DIVISIBLE: row("16x256x56x56 -> 7"), RAGGED: row("16x256x56x56 -> 6")},
 }
+
+
+def maps(operation: str) -> dict[str, dict[str, Row]]:
+    """The feature maps that tiles and ragged windows share, for another operation."""
+    return {
+        name: {division: replace(row, operation=operation) for division, row in rows.items()}
+        for name, rows in BOTH.items()
+    }
+
+
+def strided(name: str) -> dict[str, dict[str, Row]]:
+    """Kernels at strides, as networks have them, for the operation that rows are named by."""
+    return {
+        "one feature map, 112x112": {
+            DIVISIBLE: first_of(row(f"{name} 8x64x112x112 -> k2 s2")),
+            RAGGED: first_of(row(f"{name} 8x64x112x112 -> k3 s2 p1")),
+        },
+    }
 
 
 class Global(Timed):

@@ -5,10 +5,11 @@ from typing import Any
 
 from harness.cases import Row
 from harness.probes import COLD, PAUSE
+from harness.words import DIVISIBLE, ONE, RAGGED
 
 import cpool
 
-from .regime import DIVISIBLE, ONE, RAGGED, Ready, Regime, Timed, row
+from .regime import Ready, Regime, Timed, row
 
 TINY = {
     "64 planes, about 8x9": {DIVISIBLE: Row("tiny", (1, 64, 8, 9), ((4, 3),)), RAGGED: row("1x64x8x9 -> 5x7")},

@@ -1,8 +1,9 @@
 """Squeeze-and-excite: read once for the averages, once more for the product."""
 
 from harness.cases import EXCITED, Row
+from harness.words import DIVISIBLE
 
-from .regime import DIVISIBLE, Timed
+from .regime import Timed
 
 
 class SqueezeExcite(Timed):

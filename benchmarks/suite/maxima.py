@@ -1,19 +1,9 @@
 """The largest, and where they are."""
 
-from dataclasses import replace
+from harness.words import RAGGED
 
-from harness.cases import Row
-
-from .averages import BOTH
-from .regime import DIVISIBLE, RAGGED, Timed, first_of, row
-
-
-def _maps(operation: str) -> dict[str, dict[str, Row]]:
-    """The feature maps of the averages, for another operation."""
-    return {
-        name: {division: replace(row, operation=operation) for division, row in rows.items()}
-        for name, rows in BOTH.items()
-    }
+from .averages import maps, strided
+from .regime import Timed, first_of, row
 
 
 class Max(Timed):
@@ -21,26 +11,21 @@ class Max(Timed):
 
     function = "adaptive_max_pool2d"
     types = ("float32", "uint8")
-    shapes = _maps("adaptive max")
+    shapes = maps("adaptive max")
 
 
 class MaxWithIndices(Timed):
     """The largest of each window, and its index."""
 
     function = "adaptive_max_pool2d"
-    shapes = _maps("adaptive max pair")
+    shapes = maps("adaptive max pair")
 
 
 class MaxStrided(Timed):
     """The largest of kernels at strides, as networks have them."""
 
     function = "max_pool2d"
-    shapes = {
-        "one feature map, 112x112": {
-            DIVISIBLE: first_of(row("max 8x64x112x112 -> k2 s2")),
-            RAGGED: first_of(row("max 8x64x112x112 -> k3 s2 p1")),
-        },
-    }
+    shapes = strided("max")
 
 
 class MaxSliding(Timed):

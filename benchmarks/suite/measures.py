@@ -10,9 +10,10 @@ from harness import counted
 from harness.adapters import PEERS, Prepared
 from harness.probes import IMPORT
 from harness.timing import Effort, Statement, in_turn, ratio
+from harness.words import DIVISIONS, ONE
 
 from .averages import BOTH, MAPS
-from .regime import DIVISIONS, LAYOUTS, ONE, Regime, parameters
+from .regime import LAYOUTS, Regime, parameters
 
 EFFORT = Effort(9, 0.01)
 

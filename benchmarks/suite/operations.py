@@ -1,8 +1,9 @@
 """Every operation of cpool's, on small arrays: none gets slower unseen."""
 
 from harness.cases import Row
+from harness.words import DIVISIBLE, DIVISIONS, RAGGED
 
-from .regime import BACKENDS, DIVISIBLE, DIVISIONS, LAYOUTS, RAGGED, parameters, ready
+from .regime import BACKENDS, LAYOUTS, parameters, ready
 
 SHAPES = {1: (4, 32, 240), 2: (4, 32, 24, 24), 3: (2, 32, 8, 12, 12)}
 ARGUMENTS = {

@@ -13,12 +13,11 @@ import numpy as np
 from harness.adapters import arguments, values_of
 from harness.cases import ROWS, Array, Case, Row, missing_type
 from harness.machine import usable_cpus
+from harness.words import DIVISIONS, FIRST, HOST, LAST, ONE
 
 import cpool
 
-DIVISIBLE, RAGGED = DIVISIONS = ("divisible", "non-divisible")
-LAYOUTS = {"channels first": "first", "channels last": "last"}
-ONE, ALL = HOST = ("cpu, 1 thread", "cpu, all threads")
+LAYOUTS = {FIRST: "first", LAST: "last"}
 Shapes = Mapping[str, Mapping[str, Row]]
 
 

@@ -20,10 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 import cpool
-from cpool.plan import packed_strides
 from cpool.windows import Windows
 
 from . import operation, picture, rules
@@ -53,10 +51,7 @@ def run(args: argparse.Namespace) -> int:
         picture.check(args.plot, args.force)
     asked = operation.operation(args, len(args.shape), args.size, False)
     try:
-        dtype = np.dtype(args.in_dtype)
-        strides = packed_strides(args.shape, tuple(range(len(args.shape))), dtype.itemsize)
-        # an array of this shape, of which nothing is ever read
-        x = as_strided(np.zeros(1, dtype), args.shape, strides, writeable=False)
+        x = operation.unread(args.shape, np.dtype(args.in_dtype))
         told = cpool.explain(asked.name, x, *asked.arguments, axes=asked.axes, **asked.options)
         plan, _ = asked.plan(x)
     except (ValueError, TypeError) as error:

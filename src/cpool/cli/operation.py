@@ -7,8 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
 import cpool
 from cpool.functional import PlanOnly
+from cpool.plan import packed_strides
 
 from .errors import Failure
 
@@ -104,6 +108,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     run = command.add_argument_group("type and place")
     run.add_argument("--dtype", help="the type of averages, like float32; integers are rounded half to even")
     run.add_argument("--backend", help="cpu, opencl, opencl:0 or opencl:NAME")
+
+
+def unread(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    """An array to plan for: of this shape, and of one element, since none is ever read."""
+    strides = packed_strides(shape, tuple(range(len(shape))), dtype.itemsize)
+    return as_strided(np.zeros(1, dtype), shape, strides, writeable=False)
 
 
 def operation(args: argparse.Namespace, ndim: int, sizes: tuple[int | None, ...] | None, image: bool) -> Operation:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from cpool import dispatch
@@ -20,7 +19,7 @@ from cpool.windows import Windows, part
 
 from .errors import Failure, reason
 from .files import Header, open_input, read_header, reserve, whole, write_header
-from .operation import Operation
+from .operation import Operation, unread
 from .terminal import Progress
 
 Array = NDArray[Any]
@@ -66,11 +65,8 @@ def _turned(operation: Operation, header: Header) -> Operation:
 
 
 def _planned(source: Path, operation: Operation, header: Header) -> tuple[Plan, Any]:
-    strides = packed_strides(header.shape, tuple(range(len(header.shape))), header.dtype.itemsize)
-    # an array that lies as the file does, of which nothing is ever read
-    x = as_strided(np.zeros(1, header.dtype), header.shape, strides, writeable=False)
     try:
-        found: tuple[Plan, Any] = operation.plan(x)
+        found: tuple[Plan, Any] = operation.plan(unread(header.shape, header.dtype))
     except (ValueError, TypeError) as error:
         raise Failure(f"{source}: {reason(error)}") from None
     return found

@@ -1,8 +1,9 @@
-"""Tables that are read as text and as Markdown."""
+"""What people read: tables, as text and as Markdown, and how far it is."""
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 
 FIGURE = re.compile(r"[+-]?[\d.]+.*|-?")
@@ -16,3 +17,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     rule = ["-" * (w - 1) + ":" if r else "-" * w for w, r in zip(widths, right, strict=True)]
     padded = [[c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)] for line in lines]
     return "\n".join(f"| {' | '.join(line)} |" for line in (padded[0], rule, *padded[1:]))
+
+
+def progress(text: str) -> None:
+    """What is being done, on a terminal only."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
