@@ -224,5 +224,5 @@ def explained(plan: Plan, queues: tuple[Any, Any]) -> tuple[str, str, int]:
 def clear_cache() -> None:
     """Let go of all programs and tables, and of the contexts they hold."""
     _seen.clear()
-    programs.known.clear()
-    layouts.known.clear()
+    for known in (pool.known, programs.known, layouts.known, arrays.blanks):
+        known.clear()

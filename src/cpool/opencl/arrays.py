@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,11 @@ import pyopencl as cl
 import pyopencl.array
 
 from cpool.errors import bad_kind, bad_value
-from cpool.plan import packed_strides
+from cpool.plan import Cache, packed_strides
 
 from . import devices
 from .pool import Memory
+from .programs import PROGRAMS
 
 OUT_OF_ORDER = cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE
 
@@ -40,8 +42,23 @@ def new(
     A result is from the allocator of `like`. What is only passing is not: a pool would give its memory to others
     while kernels still use it, and a buffer of the driver's own is kept as long as they do.
     """
+    context = like.context
+    blank = blanks.get((context.int_ptr, shape, order, dtype), lambda: (_blank(context, shape, order, dtype), 1))
+    made = blank.with_queue(like.queue)  # PyOpenCL's constructor looks at every length anew, which takes it long
+    if made.nbytes:
+        made.allocator = None if passing else like.allocator
+        allocate = made.allocator or partial(cl.Buffer, context, cl.mem_flags.READ_WRITE)
+        made.base_data, made.events = allocate(made.nbytes), []
+    return made
+
+
+blanks: Cache[Any] = Cache(entries=PROGRAMS, weight=PROGRAMS)  # arrays to be given memory
+
+
+def _blank(context: Any, shape: tuple[int, ...], order: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
     strides = packed_strides(shape, order, dtype.itemsize)
-    return cl.array.Array(like.queue, shape, dtype, strides=strides, allocator=None if passing else like.allocator)
+    memory = cl.Buffer(context, cl.mem_flags.READ_WRITE, 1)
+    return cl.array.Array(context, shape, dtype, strides=strides, data=memory)
 
 
 def view(x: Any, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
@@ -63,8 +80,10 @@ def share_memory(a: Any, b: Any) -> bool:
     if not a.size or not b.size:
         return False
     (a_home, a_first), (b_home, b_first) = _home(a), _home(b)
+    if a_home != b_home:
+        return False
     (a_low, a_high), (b_low, b_high) = _bounds(a), _bounds(b)
-    return a_home == b_home and a_first + a_low < b_first + b_high and b_first + b_low < a_first + a_high
+    return a_first + a_low < b_first + b_high and b_first + b_low < a_first + a_high
 
 
 def _home(x: Any) -> tuple[Any, int]:

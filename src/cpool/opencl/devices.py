@@ -39,6 +39,7 @@ class Traits:
 
 
 _pretended: dict[str, Any] = {}
+generation = 0  # of what is pretended
 _pid: int | None = None  # of the process that uses OpenCL
 _lock = threading.Lock()
 _found: list[Any] | None = None
@@ -124,12 +125,14 @@ def traits(device: Any) -> Traits:
 @contextmanager
 def pretend(**changed: Any) -> Iterator[None]:
     """Within the block every device has these traits, in the whole process; for tests."""
-    global _pretended
+    global _pretended, generation
     before, _pretended = _pretended, {**_pretended, **changed}
+    generation += 1
     try:
         yield
     finally:
         _pretended = before
+        generation += 1
 
 
 def queues(device: Any) -> tuple[Any, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pyopencl as cl
 
-from cpool.plan import Plan
+from cpool.plan import Cache, Plan
 
-from . import layouts, programs
+from . import devices, layouts, programs
 
 FILES = ("types.cl", "sums.cl", "pool.cl")
 FILES_MAX = ("types.cl", "largest.cl", "pool.cl")
@@ -21,27 +22,58 @@ class Memory(NamedTuple):
     offset: int
 
 
+@dataclass(frozen=True, eq=False)
+class Launch:
+    """A plan made ready for a queue."""
+
+    plan: Plan  # held, as the queue is, so that their numbers stay their own
+    queue: Any
+    layout: layouts.Layout
+    program: programs.Program
+    scratch: Any
+    whole: tuple[int, ...]  # how many items there are, and how many in a group
+    group: tuple[int, ...]
+
+
+known: Cache[Launch] = Cache(entries=programs.PROGRAMS, weight=programs.PROGRAMS)
+
+
+def ready(plan: Plan, queue: Any) -> Launch:
+    """The plan's launch on this queue."""
+    key = id(plan), queue.int_ptr, devices.generation
+    return known.get(key, lambda: (_make(plan, queue), 1))
+
+
+def _make(plan: Plan, queue: Any) -> Launch:
+    layout = layouts.of(plan, queue)
+    built = programs.program(queue, FILES_MAX if plan.reducer == "max" else FILES, layout.options)
+    share = layout.share
+    items = share.lanes * share.results
+    groups, parts = -(-layout.outputs // share.results), () if share.parts == 1 else (share.parts,)
+    scratch = cl.LocalMemory(layout.total * items)
+    return Launch(plan, queue, layout, built, scratch, (groups * items, *parts), (items, *(1 for _ in parts)))
+
+
 def run(queue: Any, plan: Plan, x: Memory, out: Memory, where: Memory | None, wait_for: list[Any]) -> Any:
     """Start the plan; the event of its end, or None if there is nothing to do."""
     if 0 in plan.out_shape:
         return None
-    layout = layouts.of(plan, queue)
-    built = programs.program(queue, FILES_MAX if plan.reducer == "max" else FILES, layout.options)
+    launch = ready(plan, queue)
+    layout, built = launch.layout, launch.program
     share, total = layout.share, layout.outputs
-    items, results = share.lanes * share.results, share.results
-    scratch = cl.LocalMemory(layout.total * items)
     index, index_offset = where or (None, 0)
     if share.parts == 1:
         return built.kernel("pool")(
-            queue, (-(-total // results) * items,), (items,), x.buffer, x.offset, out.buffer, out.offset,
-            layout.meta, layout.by, total, share.lanes, share.columns, share.beside, scratch, index, index_offset,
+            queue, launch.whole, launch.group, x.buffer, x.offset, out.buffer, out.offset,
+            layout.meta, layout.by, total, share.lanes, share.columns, share.beside, launch.scratch,
+            index, index_offset,
             wait_for=wait_for,
         )  # fmt: skip
     found = cl.Buffer(queue.context, cl.mem_flags.READ_WRITE, total * share.parts * layout.total)
     event = built.kernel("part")(
-        queue, (-(-total // results) * items, share.parts), (items, 1), x.buffer, x.offset,
+        queue, launch.whole, launch.group, x.buffer, x.offset,
         layout.meta, layout.by, total, share.lanes, share.columns, share.beside, share.row_parts,
-        share.column_parts, scratch, found,
+        share.column_parts, launch.scratch, found,
         wait_for=wait_for,
     )  # fmt: skip
     group = min(64, share.lanes * share.results)
