@@ -34,7 +34,8 @@ def median_times(*calls: Callable[[], object], rounds: int = 15) -> list[float]:
 def beside_opencl(random: np.random.Generator) -> bool:
     """Time the same calls on the CPU and on an OpenCL device, where there is one; whether what it gave is right."""
     if len(cpool.devices()) == 1:
-        print("\nNo OpenCL device here. PyOpenCL, and PoCL to run it on the processor: pip install 'cpool[pocl]'")
+        print("\nNo OpenCL device here. PyOpenCL, and PoCL to run it on the processor:")
+        print(f"{sys.executable} -m pip install pyopencl pocl-binary-distribution")
         return True
     import pyopencl as cl
     import pyopencl.array
@@ -108,6 +109,8 @@ def main() -> int:
     print("\nConfiguration")
     cpool.show_config()
     print("\nA check FAILED." if failed else "\nAll checks passed.")
+    if sys.prefix != sys.base_prefix:
+        print(f"This cpool is in {sys.prefix}: . {sys.prefix}/bin/activate")
     return int(failed)
 
 

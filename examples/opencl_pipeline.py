@@ -13,7 +13,7 @@ import numpy as np
 
 import cpool
 
-GET_IT = "pip install 'cpool[opencl]', or pip install 'cpool[pocl]' on a machine without an OpenCL driver"
+GET_IT = "pip install pyopencl pocl-binary-distribution"
 
 try:
     import pyopencl as cl
@@ -54,7 +54,7 @@ def by_numpy(images: np.ndarray, weights: Weights) -> np.ndarray:
 def main() -> int:
     """Run the chain on a device and with NumPy; 1 if the two disagree."""
     if len(cpool.devices()) == 1:  # the processor, by itself
-        sys.exit("No OpenCL device here: install its driver, or for the processor PoCL: pip install 'cpool[pocl]'")
+        sys.exit(f"No OpenCL device here: install its driver, or for the processor PoCL ({GET_IT})")
     context = cl.create_some_context(interactive=False)
     queue = cl.CommandQueue(context)
 

@@ -21,9 +21,15 @@ class BackendUnavailable(RuntimeError):
     """
 
 
+def _told(came: object) -> str:
+    """What came, in a line: of an array its shape, not its elements."""
+    shape = getattr(came, "shape", ())
+    return f"an array of shape {shape}" if isinstance(shape, tuple) and len(shape) else repr(came)
+
+
 def bad_value(argument: str, came: object, wanted: str) -> NoReturn:
     """Raise the ValueError for an argument of the right kind and a wrong value."""
-    raise ValueError(f"{argument}: got {came!r}; {wanted}")
+    raise ValueError(f"{argument}: got {_told(came)}; {wanted}")
 
 
 def bad_kind(argument: str, came: object, wanted: str) -> NoReturn:
@@ -33,5 +39,5 @@ def bad_kind(argument: str, came: object, wanted: str) -> NoReturn:
     elif isinstance(came, np.dtype):
         text = f"dtype {came}"
     else:
-        text = f"{came!r} of type {type(came).__name__}"
+        text = f"{_told(came)} of type {type(came).__name__}"
     raise TypeError(f"{argument}: got {text}; {wanted}")

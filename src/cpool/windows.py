@@ -84,7 +84,8 @@ class Windows:
 
     @property
     def kind(self) -> str:
-        """`tiled` (windows side by side cover the axis), `overlapping` (one size and one step) or
+        """`tiled` (windows side by side cover the axis), `overlapping` (one size and one step: of
+        adaptive windows neighbours then share elements; a kernel and a stride of your own may leave some out) or
         `ragged` (sizes or steps differ: no kernel and stride reproduce it)."""
         regular = self.as_strided()
         if regular is None:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 import cpool
+from cpool import cpu
 
 from . import bench, explain, info, pool, tune
 from .errors import Failure, reason
@@ -61,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status."""
     args = parser().parse_args(argv)
     try:
+        _check_environment()
         status = int(args.run(args))
         sys.stdout.flush()
         return status
@@ -79,6 +81,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:  # files say their own errors: this is standard output
         _nothing_more()
         return _failed(args.parser.prog, f"standard output: {error.strerror}")
+
+
+def _check_environment() -> None:
+    """Variables that no call could do with."""
+    try:
+        cpool.get_num_threads()
+        cpu.simd()
+    except ValueError as error:
+        raise Failure(reason(error)) from None
 
 
 def run() -> NoReturn:

@@ -68,6 +68,9 @@ def run(args: argparse.Namespace) -> int:
         files.check_output(args.json, args.force)
     if args.rounds < 1 or not 0 < args.slice < math.inf:
         raise Failure("--rounds and --slice are positive")
+    threads = args.threads or (cpool.get_num_threads(),)
+    if 0 in threads:
+        raise Failure("--threads: 0 threads do nothing; 1 or more are needed")
     dtypes = _listed("--dtypes", args.dtypes, cases.DTYPES)
     layouts = _listed("--layouts", args.layouts, cases.LAYOUTS)
     rows = cases.select([r.strip() for r in (args.rows or ROWS).split(",") if r.strip()], False)
@@ -77,13 +80,15 @@ def run(args: argparse.Namespace) -> int:
         raise Failure(f"--rows {args.rows}: no row is called so")
     names = [peer.name for peer in adapters.PEERS]
     wanted = _listed("--peers", args.peers, names) if args.peers else names
+    for peer in adapters.PEERS if args.peers else ():
+        if peer.name in wanted and (why := peer.missing()):
+            raise Failure(f"--peers {peer.name}: {why}")
     peers = [p for p in adapters.PEERS if p.name == adapters.BASE or (p.name in wanted and not p.missing())]
     printed = report.Report()
     stamp = machine.stamp(tuple(peer.package for peer in peers if peer.package))
     printed.add("\n".join(f"- {key}: {value}" for key, value in stamp.items()))
     printed.add(report.LEGEND)
     effort = harness("timing").Effort(args.rounds, args.slice / 1e3, machine.settling())
-    threads = [count for count in args.threads or (cpool.get_num_threads(),) if count]
     lines = report.run_table(dtypes, layouts, threads, rows, peers, effort, printed)
     wrong = [line for line in lines if line.wrong]
     if args.json is not None:

@@ -7,6 +7,10 @@ class Failure(Exception):
     """A command can't do what it was asked for; the message says why, and of which file."""
 
 
+class Mismatch(Failure):
+    """Options don't fit the array; who knows which one says so."""
+
+
 def reason(error: BaseException) -> str:
     """The first line of an error's message: what the system says of it, if it is the system's."""
     text = getattr(error, "strerror", None) or str(error)

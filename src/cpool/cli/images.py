@@ -14,7 +14,7 @@ from .files import open_input
 
 Array = NDArray[Any]
 
-ADD = "python -m pip install 'cpool[images]'"
+ADD = "python -m pip install pillow"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm")
 KEPT = ("L", "LA", "RGB", "RGBA", "F", "I", "I;16", "I;16B", "I;16L", "I;16N")
 MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
@@ -47,10 +47,10 @@ class Picture:
 
 def read(path: Path) -> Picture:
     """The image as it is looked at: turned as its camera says, a palette as the colours that it stands for."""
-    image_of = pillow(path)
-    from PIL import ImageOps
-
     with open_input(path) as file:
+        image_of = pillow(path)
+        from PIL import ImageOps
+
         try:
             with image_of.open(file) as image:
                 if getattr(image, "n_frames", 1) > 1:

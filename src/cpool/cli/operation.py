@@ -14,7 +14,7 @@ import cpool
 from cpool.functional import PlanOnly
 from cpool.plan import packed_strides
 
-from .errors import Failure
+from .errors import Failure, Mismatch
 
 OPERATIONS = ("adaptive-avg", "adaptive-max", "avg", "max", "global-avg", "global-max")
 LETTERS = "DHWL"  # of a layout: the axes that are pooled
@@ -64,7 +64,9 @@ def shape(text: str) -> tuple[int, ...]:
 
 def _count(text: str) -> int:
     if not text.strip().isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number; numbers with x between them are needed, like 7x7")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no length; numbers from 0 on with x between are needed, like 7x7"
+        )
     return int(text)
 
 
@@ -82,7 +84,12 @@ def _padding(text: str) -> Any:
     pads = []
     for entry in text.lower().replace(",", "x").split("x"):
         before, colon, after = entry.partition(":")
-        pads.append((_count(before), _count(after)) if colon else _count(before))
+        try:
+            pads.append((_count(before), _count(after)) if colon else _count(before))
+        except argparse.ArgumentTypeError:
+            raise argparse.ArgumentTypeError(
+                f"{text!r}: numbers like 1x1, pairs like 0:1x0:1, or one of {', '.join(SAME)} are needed"
+            ) from None
     return tuple(pads)
 
 
@@ -124,7 +131,8 @@ def operation(args: argparse.Namespace, ndim: int, sizes: tuple[int | None, ...]
             raise Failure(f"--op {args.op} takes no size: each pooled axis becomes 1")
         sizes = (1,)
     elif sizes is None:
-        raise Failure(f"--op {args.op} needs a size, one number for each pooled axis, like 7x7")
+        size = "a kernel" if args.op in ("avg", "max") else "a size"
+        raise Failure(f"--op {args.op} needs {size}, one number for each pooled axis, like 7x7")
     axes = _pooled(args, ndim, len(sizes), image, wide)
     options: dict[str, Any] = {}
     if args.dtype is not None:
@@ -174,7 +182,7 @@ def _pooled(args: argparse.Namespace, ndim: int, entries: int, image: bool, wide
     if wide:
         raise Failure(f"--op {args.op} of an array needs --axes 2,3 or a --layout in letters, like NCHW")
     if ndim < entries + (layout == "channels_last"):
-        raise Failure(f"{entries} axes are to be pooled, and the array has {ndim}")
+        raise Mismatch(f"{entries} {'axis is' if entries == 1 else 'axes are'} to be pooled, and the array has {ndim}")
     last = ndim - (layout == "channels_last")
     return tuple(range(last - entries, last))
 
@@ -184,5 +192,5 @@ def _lettered(layout: str, ndim: int) -> tuple[int, ...]:
     if set(letters) - set("NC" + LETTERS) or len(set(letters)) != len(letters):
         raise Failure(f"--layout {layout}: channels_first, channels_last or letters like NCHW are needed")
     if len(letters) != ndim:
-        raise Failure(f"--layout {layout} names {len(letters)} axes, and the array has {ndim}")
+        raise Mismatch(f"--layout {layout} names {len(letters)} axes, and the array has {ndim}")
     return tuple(i for i, letter in enumerate(letters) if letter in LETTERS)

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import files, images, operation, slices
-from .errors import Failure, reason
+from .errors import Failure, Mismatch, reason
 
 Array = NDArray[Any]
 
@@ -73,7 +73,9 @@ def run(args: argparse.Namespace) -> int:
         raise Failure(f"--member {args.member[0]}: {source} is no .npz file")
     files.check_output(target, args.force)
     if source.suffix.lower() == target.suffix.lower() == ".npy":
-        done = slices.pool(source, target, lambda ndim: _operation(args, ndim, False), args.force, args.slice)
+        done = slices.pool(
+            source, target, lambda ndim: _operation(args, ndim, False, str(source)), args.force, args.slice
+        )
         _say(args, done)
         return 0
     for done in _pool_whole(args, source, target):
@@ -86,11 +88,14 @@ def _say(args: argparse.Namespace, done: str) -> None:
         print(f"{args.target}: {done}")
 
 
-def _operation(args: argparse.Namespace, ndim: int, image: bool) -> operation.Operation:
+def _operation(args: argparse.Namespace, ndim: int, image: bool, label: str) -> operation.Operation:
     strided = args.op in ("avg", "max")
     if (args.size if strided else args.kernel) is not None:
         raise Failure(f"--op {args.op} takes {'--kernel' if strided else '--size'}")
-    return operation.operation(args, ndim, args.kernel if strided else args.size, image)
+    try:
+        return operation.operation(args, ndim, args.kernel if strided else args.size, image)
+    except Mismatch as mismatch:
+        raise Failure(f"{label}: {mismatch}") from None
 
 
 def _pool_whole(args: argparse.Namespace, source: Path, target: Path) -> list[str]:
@@ -119,7 +124,7 @@ def _pool_whole(args: argparse.Namespace, source: Path, target: Path) -> list[st
 
 
 def _pooled(args: argparse.Namespace, x: Array, label: str, image: bool) -> Array:
-    asked = _operation(args, x.ndim, image)
+    asked = _operation(args, x.ndim, image, label)
     if image and np.issubdtype(x.dtype, np.integer):
         asked = asked.with_default(x.dtype)
     try:

@@ -16,7 +16,7 @@ try:
 except ImportError as error:
     raise BackendUnavailable(
         f"the backend 'opencl' isn't there: PyOpenCL can't be imported ({error}). Install it: "
-        "pip install 'cpool[opencl]', or pip install 'cpool[pocl]' on a machine without an OpenCL driver"
+        "pip install pyopencl, or pip install pyopencl pocl-binary-distribution on a machine without an OpenCL driver"
     ) from error
 
 from . import arrays, devices, layouts, pool, programs, scatter, transfers, tuning

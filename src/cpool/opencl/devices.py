@@ -13,7 +13,8 @@ import pyopencl as cl
 
 from cpool.errors import BackendUnavailable, bad_value
 
-DRIVER = "Install the driver of your device's vendor, or, to run on the processor, PoCL: pip install 'cpool[pocl]'"
+POCL = "pip install pocl-binary-distribution"
+DRIVER = f"Install the driver of your device's vendor, or, to run on the processor, PoCL: {POCL}"
 
 
 @dataclass(frozen=True)
