@@ -1,7 +1,7 @@
 /* The vocabulary in plain C, for every other processor and compiler. Eight lanes are some parts: vectors of 16 bytes
  * where the compiler has them (gcc and clang make SSE2, NEON and the like of them), single lanes elsewhere. */
 
-#if (defined(__GNUC__) || defined(__clang__)) && !defined(CPOOL_PLAIN)
+#if (defined(__clang__) || __GNUC__ >= 9) && !defined(CPOOL_PLAIN) /* earlier ones can't convert vectors */
 #define PART_BYTES(TYPE) (8 * sizeof(TYPE) < 16 ? 8 * sizeof(TYPE) : 16)
 #define PART(NAME, TYPE) typedef TYPE NAME __attribute__((vector_size(PART_BYTES(TYPE))))
 #define PARTS(TYPE) (8 * sizeof(TYPE) / PART_BYTES(TYPE))
@@ -133,7 +133,7 @@ static inline vf FN(f_div)(vf a, vf b, vf reciprocal) { (void)reciprocal; return
 static inline vf FN(f_rest)(vf q, vf d, vf s) { EACH LANE(s, k) = fma(-LANE(q, k), LANE(d, k), LANE(s, k)); return s; }
 
 /* Integers wrap: as unsigned ones, part by part. */
-#define WRAPS(L, U, OP)                                                                               \
+#define WRAPS(L, U, OP)                                                                                            \
     { EACH_PART(a) a.q[k] = (FN(L##_part))((FN(U##_part))a.q[k] OP (FN(U##_part))b.q[k]); return a; }
 static inline vq FN(q_add)(vq a, vq b) WRAPS(q, uq, +)
 static inline vi FN(i_add)(vi a, vi b) WRAPS(i, ui, +)
