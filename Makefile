@@ -80,7 +80,7 @@ $(VENV)/.switches: $(VENV)/.made FORCE
 	@cmp -s $@.now $@ && rm $@.now || mv $@.now $@
 
 $(VENV)/.installed: $(VENV)/.tools $(VENV)/.switches $(NATIVE)
-	@echo "building cpool (two to three minutes on two processors)"
+	@echo "building cpool (a few minutes)"
 	$(PIP) --no-build-isolation --check-build-dependencies --editable ".[test]"
 	@touch $@
 
