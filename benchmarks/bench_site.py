@@ -17,6 +17,7 @@ import sys
 import tarfile
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from harness.builds import KEPT, ROOT
 
@@ -109,6 +110,13 @@ def _local(tag: str) -> str:
     return tag.replace(address[0], f'{address[1]}="scripts/{target}"')
 
 
+def configuration(path: Path) -> dict[str, Any]:
+    """asv's configuration: JSON, but for lines of comments."""
+    lines = (line for line in path.read_text().splitlines() if not line.strip().startswith("//"))
+    found: dict[str, Any] = json.loads("\n".join(lines))
+    return found
+
+
 def asv(*arguments: str) -> None:
     """Run asv, which says what it does."""
     command = [sys.executable, "-m", "asv", *arguments]
@@ -132,10 +140,7 @@ def main() -> int:
             some = [word for text in arguments.bench for word in ("--bench", text)]
             asv("run", "--skip-existing-successful", *steps, *some, *config, arguments.range)
         asv("publish", *config)
-        text = "\n".join(
-            line for line in arguments.config.read_text().splitlines() if not line.strip().startswith("//")
-        )
-        site = (arguments.config.parent / json.loads(text)["html_dir"]).resolve()
+        site = (arguments.config.parent / configuration(arguments.config)["html_dir"]).resolve()
         settle(site)
     except SiteError as error:
         print(error, file=sys.stderr)

@@ -24,10 +24,12 @@ if not BENCHMARKS.is_dir():
     pytest.skip("the tests are run without the source tree", allow_module_level=True)
 sys.path.insert(0, str(BENCHMARKS))
 
+from bench_site import configuration  # noqa: E402
 from harness import counted  # noqa: E402
 from harness.adapters import PEERS  # noqa: E402
 from harness.cases import missing_type  # noqa: E402
 from harness.judged import JUDGED, MOST, PLANTED, REPORTED  # noqa: E402
+from harness.machine import version  # noqa: E402
 from harness.words import ALL, DIVISIBLE, DIVISIONS, ONE  # noqa: E402
 from suite import measures, operations, regime  # noqa: E402
 
@@ -81,9 +83,18 @@ def why_not(benchmark: type, params: tuple[Any, ...]) -> str | None:
         return "no OpenCL device"
     if "bfloat16" in params:
         return missing_type("bfloat16")
+    if benchmark is measures.Stamp:
+        return lacking(params[0])
     if issubclass(benchmark, measures.Against):
         return next(peer for peer in PEERS if peer.name == benchmark.peer).missing()
     return counted.missing() if benchmark is measures.Instructions else None
+
+
+def lacking(what: str) -> str | None:
+    """Why there may be no figure of this kind in a stamp."""
+    if what == "OpenCL devices":
+        return None if regime.DEVICES else "no OpenCL device"
+    return f"no {what}" if what in ("numpy", "Cython", "pyopencl") and version(what) is None else None
 
 
 @pytest.mark.parametrize("benchmark", CLASSES, ids=lambda found: f"{found.__module__}.{found.__name__}")
@@ -113,6 +124,20 @@ def run(benchmark: type) -> int:
             tried += 1
     regime.ready.cache_clear()
     return tried
+
+
+def stamped(what: str) -> float:
+    stamp = measures.Stamp()
+    stamp.setup(what)
+    return stamp.track_stamp(what)
+
+
+def test_a_stamp_tells_what_is_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, size in {"avx512": 64, "avx2": 32, "baseline": 16}.items():
+        monkeypatch.setattr(cpool, "show_config", lambda mode, name=name: {"simd": {"used": name}})
+        assert stamped("bytes of a vector") == size
+    monkeypatch.setattr(measures, "version", lambda package: "2.10.1")
+    assert stamped("numpy") == 2.10
 
 
 def test_no_benchmark_is_found_twice() -> None:
@@ -210,3 +235,10 @@ def test_instructions_are_counted_exactly() -> None:
     for key, count in first.items():
         assert count == pytest.approx(second[key], rel=1e-3), key
         assert count > 1000
+
+
+def test_asv_builds_with_the_newest_of_everything() -> None:
+    """What the matrix names is installed as name==value: a lower bound there is a version that does not exist."""
+    matrix = configuration(BENCHMARKS.parent / "asv.conf.json")["matrix"]
+    assert {"setuptools", "Cython", "numpy"} <= set(matrix["req"])
+    assert all(versions == [] for versions in matrix["req"].values())

@@ -4,16 +4,21 @@ import statistics
 import subprocess
 import sys
 from abc import abstractmethod
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from harness import counted
 from harness.adapters import PEERS, Prepared
+from harness.machine import usable_cpus, version
 from harness.probes import IMPORT
 from harness.timing import Effort, Statement, in_turn, ratio
 from harness.words import DIVISIONS, ONE
 
+import cpool
+
 from .averages import BOTH, MAPS
-from .regime import LAYOUTS, Regime, parameters
+from .regime import DEVICES, LAYOUTS, Regime, parameters
 
 EFFORT = Effort(9, 0.01)
 
@@ -106,6 +111,49 @@ class Import:
         return 1e3 * statistics.median(float(done.stdout) for done in took)
 
     track_import.unit = "ms"  # type: ignore[attr-defined]
+
+
+def _vector_bytes() -> int | None:
+    """64 with AVX-512, 32 with AVX2, 16 with the baseline."""
+    if not hasattr(cpool, "show_config"):
+        return None
+    config: Any = cpool.show_config(mode="dicts")
+    return {"avx512": 64, "avx2": 32}.get(config["simd"]["used"], 16)
+
+
+def _release(package: str) -> float | None:
+    """2.4.6 as 2.04, as 2.10.0 is 2.10; None where the package isn't installed."""
+    installed = version(package)
+    if installed is None:
+        return None
+    major, minor = installed.split(".")[:2]
+    return int(major) + int(minor) / 100
+
+
+STAMP: dict[str, Callable[[], float | None]] = {
+    "bytes of a vector": _vector_bytes,
+    "processors": usable_cpus,
+    "OpenCL devices": lambda: len(DEVICES),
+    **{package: partial(_release, package) for package in ("numpy", "Cython", "pyopencl")},
+}
+
+
+class Stamp:
+    """What the other figures of a commit were measured with, as figures: a step in both has its reason."""
+
+    param_names = ("what",)
+    params = parameters(tuple(STAMP))
+
+    def setup(self, what: str) -> None:
+        """Look, and skip what isn't there."""
+        found = STAMP[what]()
+        if not found:
+            raise NotImplementedError(f"no {what} here")
+        self.figure = found
+
+    def track_stamp(self, what: str) -> float:
+        """What was found."""
+        return self.figure
 
 
 class Instructions:
