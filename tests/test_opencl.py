@@ -110,6 +110,26 @@ def test_views_and_offsets(queue, cla):
             )
 
 
+def test_results_share_nothing_with_each_other(queue, cl, cla):
+    """Neither memory nor events, also where they have no element."""
+    for shape in ((1, 2, 10, 9), (0, 2, 10, 9)):
+        d = cla.to_device(queue, sample("float32", shape))
+        one, other = cpool.adaptive_avg_pool2d(d, (7, 5)), cpool.adaptive_avg_pool2d(d, (7, 5))
+        before = len(other.events)
+        one.add_event(cl.enqueue_marker(queue))
+        assert len(other.events) == before
+        assert (one.base_data is None) == (not one.size)
+        assert one.base_data is not other.base_data or not one.size
+
+
+@pytest.mark.parametrize("left", [5, 9, 10, 17])
+def test_a_window_too_small_for_its_share_of_groups(left, queue, cla):
+    """Few windows are shared by groups, as many for the last as for the others: some of them have nothing to add."""
+    x = sample("float32", (1, 1, 600_000 + left))
+    expected = cpool.avg_pool1d(x, 600_000, ceil_mode=True)
+    assert_same_bits(cpool.avg_pool1d(cla.to_device(queue, x), 600_000, ceil_mode=True).get(), expected)
+
+
 def test_out_of_any_layout_even_over_x(queue, cla):
     x = sample("float32", (2, 3, 8, 9))
     expected = cpool.adaptive_avg_pool2d(x, (7, 5))

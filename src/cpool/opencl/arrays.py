@@ -18,6 +18,8 @@ from .programs import PROGRAMS
 
 OUT_OF_ORDER = cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE
 
+blanks: Cache[Any] = Cache(entries=PROGRAMS, weight=PROGRAMS)  # arrays to be given memory
+
 
 def admit(argument: str, x: Any) -> Any:
     """x, if it is an array that has a queue and lies as its type asks."""
@@ -45,14 +47,11 @@ def new(
     context = like.context
     blank = blanks.get((context.int_ptr, shape, order, dtype), lambda: (_blank(context, shape, order, dtype), 1))
     made = blank.with_queue(like.queue)  # PyOpenCL's constructor looks at every length anew, which takes it long
-    if made.nbytes:
-        made.allocator = None if passing else like.allocator
-        allocate = made.allocator or partial(cl.Buffer, context, cl.mem_flags.READ_WRITE)
-        made.base_data, made.events = allocate(made.nbytes), []
+    made.allocator = None if passing else like.allocator
+    allocate = made.allocator or partial(cl.Buffer, context, cl.mem_flags.READ_WRITE)
+    made.base_data = allocate(made.nbytes) if made.nbytes else None
+    made.events = []
     return made
-
-
-blanks: Cache[Any] = Cache(entries=PROGRAMS, weight=PROGRAMS)  # arrays to be given memory
 
 
 def _blank(context: Any, shape: tuple[int, ...], order: tuple[int, ...], dtype: np.dtype[Any]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from . import devices
 LAYOUTS = 256  # kept at most, each with its tables on a device
 FEW = 2**31  # results that are counted in 32 bits
 GROUP = 16  # items that a processor takes at a time: always as many, since some compile anew for each number
+ENOUGH = 4  # items for each unit of a processor
+TOGETHER = 4  # neighbours, by eights, that share lines of cache: pool.cl's WIDE
 FRONT = 8  # neighbours of an axis that is worth to be worked on side by side
 
 _CODES = {
@@ -59,7 +61,7 @@ class Layout:
     options: tuple[str, ...]
     meta: Any
     by: Any
-    outputs: int
+    items: int  # results, or runs of them
     share: Share
     total: int  # bytes of a sum
 
@@ -135,9 +137,18 @@ def _make(plan: Plan, context: Any, device: Any) -> Layout:
         options.append("-DDIVIDED")
     if outputs >= FEW:
         options.append("-DMANY")
-    meta = upload(context, _meta(plan, kept, pooled, beside))
     by = None if plan.division is None else upload(context, plan.division.by.astype(np.int64))
     share = _share(plan, pooled, beside is not None, outputs, total, can)
+    # which results follow each other: neighbours, or those along the innermost axis that has several
+    front = beside is not None or (bool(kept) and all(a.windows.count == 1 for a in pooled))
+    series, length = 1, kept[0].length if front else pooled[-1].windows.count
+    if can.cpu and share.parts == 1 and length > 1:
+        options.append("-DSERIES")
+        series = min(length, max(-(-outputs // (ENOUGH * can.units)), min(TOGETHER, outputs // can.units)))
+        outputs = outputs // length * -(-length // series)
+        if outputs < ENOUGH * can.units * share.results:
+            share = replace(share, results=1)
+    meta = upload(context, _meta(plan, kept, pooled, beside, front, series))
     return Layout(plan, tuple(options), meta, by, outputs, share, total)
 
 
@@ -161,9 +172,11 @@ def _magic(length: int) -> tuple[int, int]:
     return -(-(1 << (31 + bits)) // length), bits - 1
 
 
-def _meta(plan: Plan, kept: list[Kept], pooled: tuple[Pooled, ...], beside: Kept | None) -> np.ndarray[Any, Any]:
-    head = [len(kept), int(beside is not None), 1 if plan.reducer == "max" else plan.divisor or 0]
-    head += [0, 0, 0] if beside is None else [beside.length, beside.out_stride, 0]
+def _meta(
+    plan: Plan, kept: list[Kept], pooled: tuple[Pooled, ...], beside: Kept | None, front: bool, series: int
+) -> np.ndarray[Any, Any]:
+    head = [len(kept), int(front), 1 if plan.reducer == "max" else plan.divisor or 0]
+    head += [0, 0, series] if beside is None else [beside.length, beside.out_stride, series]
     for k in kept:
         head += [k.length, *_magic(k.length), k.x_stride, k.out_stride]
     at = len(head) + 11 * len(pooled)
@@ -185,20 +198,22 @@ def _power(n: float) -> int:
     return 1 << max(int(n), 1).bit_length() - 1
 
 
-def _share(plan: Plan, pooled: tuple[Pooled, ...], front: bool, outputs: int, total: int, can: devices.Traits) -> Share:
+def _share(
+    plan: Plan, pooled: tuple[Pooled, ...], neighbours: bool, outputs: int, total: int, can: devices.Traits
+) -> Share:
     sizes = [a.windows.sizes for a in pooled]
     taps = math.prod(float(s.mean()) if len(s) else 1.0 for s in sizes)
     columns = int(sizes[-1].max()) if len(sizes[-1]) else 1
     rows = math.prod(int(s.max()) if len(s) else 1 for s in sizes[:-1])
     if can.cpu:
-        group, lanes, across, enough = min(GROUP, can.group), 1, 1, 4 * can.units
+        group, lanes, across, enough = min(GROUP, can.group), 1, 1, ENOUGH * can.units
     else:
         group = _power(min(256, can.group, can.local // (2 * total)))
         enough = 1024 * can.units
         lanes = 1 if taps < 8 else min(_power(taps / 4), group)
-        if front:  # neighbours are there already: lanes only where results are too few
+        if neighbours:  # they are there already: lanes only where results are too few
             lanes = min(lanes, _power(max(enough / max(outputs, 1), 1)), max(group // 32, 1))
-        across = min(_power(2 * columns - 1), lanes) if not front else 1
+        across = min(_power(2 * columns - 1), lanes) if not neighbours else 1
     parts = 1
     if outputs * lanes < enough and taps >= 16 * lanes:
         parts = int(min(enough / max(outputs * lanes, 1), taps / (16 * lanes if not can.cpu else 65536), 256))
@@ -206,4 +221,4 @@ def _share(plan: Plan, pooled: tuple[Pooled, ...], front: bool, outputs: int, to
     column_parts = max(1, min(parts // max(row_parts, 1), columns // max(across, 1)))
     if parts < 2:
         row_parts = column_parts = 1
-    return Share(lanes, across, not front, max(1, group // lanes), row_parts, column_parts)
+    return Share(lanes, across, not neighbours, max(1, group // lanes), row_parts, column_parts)

@@ -26,8 +26,7 @@ class Memory(NamedTuple):
 class Launch:
     """A plan made ready for a queue."""
 
-    plan: Plan  # held, as the queue is, so that their numbers stay their own
-    queue: Any
+    queue: Any  # held, as the layout holds its plan, so that their numbers stay their own
     layout: layouts.Layout
     program: programs.Program
     scratch: Any
@@ -49,9 +48,9 @@ def _make(plan: Plan, queue: Any) -> Launch:
     built = programs.program(queue, FILES_MAX if plan.reducer == "max" else FILES, layout.options)
     share = layout.share
     items = share.lanes * share.results
-    groups, parts = -(-layout.outputs // share.results), () if share.parts == 1 else (share.parts,)
+    groups, parts = -(-layout.items // share.results), () if share.parts == 1 else (share.parts,)
     scratch = cl.LocalMemory(layout.total * items)
-    return Launch(plan, queue, layout, built, scratch, (groups * items, *parts), (items, *(1 for _ in parts)))
+    return Launch(queue, layout, built, scratch, (groups * items, *parts), (items, *(1 for _ in parts)))
 
 
 def run(queue: Any, plan: Plan, x: Memory, out: Memory, where: Memory | None, wait_for: list[Any]) -> Any:
@@ -60,7 +59,7 @@ def run(queue: Any, plan: Plan, x: Memory, out: Memory, where: Memory | None, wa
         return None
     launch = ready(plan, queue)
     layout, built = launch.layout, launch.program
-    share, total = layout.share, layout.outputs
+    share, total = layout.share, layout.items
     index, index_offset = where or (None, 0)
     if share.parts == 1:
         return built.kernel("pool")(

@@ -108,7 +108,6 @@ typedef struct {
     uint8 row, column;
 } total;
 typedef uint single;
-#define VALUES(sum) ((sum).row)
 
 static inline total nothing(void)
 {

@@ -26,6 +26,7 @@ typedef struct {
     long out;
     long index; /* of the first tap in its plane */
     long divisor;
+    long others; /* the divisor's part of all axes but the innermost */
     extent size[POOLED];
 #ifdef SIDE
     long left; /* results from here to the end of the axis of neighbours */
@@ -49,7 +50,7 @@ static inline window window_of(source x, table meta, number rest)
     window w;
     w.x = x;
     w.out = w.index = 0;
-    w.divisor = 1;
+    w.divisor = w.others = 1;
 #ifdef SIDE
     const number length = (number)meta[HEAD + LENGTH];
     w.left = meta[3] - SIDE * (long)(rest % length);
@@ -66,6 +67,8 @@ static inline window window_of(source x, table meta, number rest)
         w.out += i * axis[OUT_STRIDE];
         w.index += start * axis[INDEX_START];
         w.divisor *= meta[axis[COUNTED] + i];
+        if (p < POOLED - 1)
+            w.others *= meta[axis[COUNTED] + i];
         w.size[p] = (extent)meta[axis[SIZES] + i];
     }
     for (int a = front; a < kept; a++)
@@ -100,6 +103,38 @@ static inline long row_at(const window *w, table pooled, extent r, int field)
     return at;
 }
 
+#ifdef SERIES
+/* The rows of a window one after the other: the same without a division. */
+typedef struct {
+    long x, index;
+    extent at[POOLED];
+} row;
+
+static inline row first_row(void)
+{
+    row r;
+    r.x = r.index = 0;
+    for (int p = 0; p < POOLED; p++)
+        r.at[p] = 0;
+    return r;
+}
+
+static inline void next_row(row *r, const window *w, table pooled)
+{
+#pragma unroll
+    for (int p = POOLED - 2; p >= 0; p--) {
+        const long x = pooled[p * AXIS + TAP_STRIDE], index = pooled[p * AXIS + INDEX_TAP];
+        r->x += x;
+        r->index += index;
+        if (++r->at[p] < w->size[p])
+            return;
+        r->x -= (long)w->size[p] * x;
+        r->index -= (long)w->size[p] * index;
+        r->at[p] = 0;
+    }
+}
+#endif
+
 /* The rows and columns of a window that one item takes. */
 typedef struct {
     extent row, rows, row_step, column, columns, column_step;
@@ -132,14 +167,31 @@ static inline total gather(const window *w, table pooled, share s, table by)
 #endif
     const long step = pooled[(POOLED - 1) * AXIS + TAP_STRIDE], jump = step * (long)s.column_step;
     const long index_tap = pooled[(POOLED - 1) * AXIS + INDEX_TAP];
+#ifdef SERIES
+    row here = first_row();
+#endif
     for (extent r = s.row; r < s.rows; r += s.row_step) {
+#ifdef SERIES
+        source p = w->x + here.x;
+        const long index = w->index + here.index;
+        next_row(&here, w, pooled);
+#else
         source p = w->x + row_at(w, pooled, r, TAP_STRIDE) + (long)s.column * step;
         const long index = w->index + row_at(w, pooled, r, INDEX_TAP);
+#endif
         extent c = s.column;
 #ifdef ALONG
-        if (jump == (long)sizeof(raw))
+        if (jump == (long)sizeof(raw) && c + ALONG <= s.columns) {
             for (; c + ALONG <= s.columns; c += ALONG, p += ALONG * sizeof(raw))
                 many += values_at(p, ALONG);
+#ifdef LAST
+            if (c < s.columns) { /* the last eight again, but for those that were added */
+                const int left = (int)(s.columns - c);
+                many += LAST(values_at(p - (ALONG - left) * (int)sizeof(raw), ALONG), left);
+            }
+            continue;
+#endif
+        }
 #endif
         while (c < s.columns) {
             const extent left = (s.columns - c + s.column_step - 1) / s.column_step, n = min(left, (extent)RUN);
@@ -182,14 +234,22 @@ static inline void put(target out, __global long *where, const window *w, table 
     table pooled = meta + HEAD + meta[0] * KEPT;
 #ifdef SIDE
     const long stride = meta[4];
-    single found[SIDE];
-    vstore8(VALUES(sum), 0, found);
 #ifdef LARGEST
+    single found[SIDE];
+    vstore8(sum.row, 0, found);
     uint columns[SIDE];
     vstore8(sum.column, 0, columns);
     for (int i = 0; i < SIDE && i < w->left; i++)
         put_one(out, where, w, pooled, i * (long)sizeof(raw), w->out + i * stride, found[i], columns[i]);
 #else
+#ifdef PUT_FLOATS
+    if (w->left >= SIDE && stride == O_SIZE) {
+        PUT_FLOATS(out + w->out, sum / (double)w->divisor + 0.0);
+        return;
+    }
+#endif
+    single found[SIDE];
+    vstore8(sum, 0, found);
     for (int i = 0; i < SIDE && i < w->left; i++)
         finish(out + w->out + i * stride, found[i], w->divisor);
 #endif
@@ -200,6 +260,108 @@ static inline void put(target out, __global long *where, const window *w, table 
 #endif
 }
 
+#ifdef SERIES
+#if defined SIDE && !defined LARGEST
+enum { WIDE = 4, BLOCK = 32, TALL = 64 };
+/* The same window of so many channels, by eights: whole lines of cache at a time. Sums stay in registers (one
+ * function for this and the next was a fifth slower) ... */
+static inline void gather_wide(const window *w, table pooled, several sum[WIDE])
+{
+    const long step = pooled[(POOLED - 1) * AXIS + TAP_STRIDE];
+    const extent rows = rows_of(w), columns = w->size[POOLED - 1];
+    several a = 0, b = 0, c = 0, d = 0;
+    row here = first_row();
+    for (extent r = 0; r < rows; r++, next_row(&here, w, pooled)) {
+        source p = w->x + here.x;
+        for (extent i = 0; i < columns; i++, p += step) {
+            a += values_at(p, SIDE);
+            b += values_at(p + SIDE * sizeof(raw), SIDE);
+            c += values_at(p + 2 * SIDE * sizeof(raw), SIDE);
+            d += values_at(p + 3 * SIDE * sizeof(raw), SIDE);
+        }
+    }
+    sum[0] = a;
+    sum[1] = b;
+    sum[2] = c;
+    sum[3] = d;
+}
+
+/* ... or, where taps are many, in the first cache, for as much as possible of each pixel. */
+static inline void gather_block(const window *w, table pooled, several sum[BLOCK], int count)
+{
+    const long step = pooled[(POOLED - 1) * AXIS + TAP_STRIDE];
+    const extent rows = rows_of(w), columns = w->size[POOLED - 1];
+    for (int k = 0; k < count; k++)
+        sum[k] = 0;
+    row here = first_row();
+    for (extent r = 0; r < rows; r++, next_row(&here, w, pooled)) {
+        source p = w->x + here.x;
+        for (extent i = 0; i < columns; i++, p += step)
+            for (int k = 0; k < count; k++)
+                sum[k] += values_at(p + k * SIDE * (int)sizeof(raw), SIDE);
+    }
+}
+#define CHANNELS
+#endif
+
+/* A processor's item makes some results that follow each other along the innermost axis: what they share is found once. */
+__kernel void pool(source x, ulong x_offset, target out, ulong out_offset, table meta, table by, ulong end,
+                   uint lanes, uint columns, uint beside, __local total *totals, __global long *where,
+                   ulong where_offset)
+{
+    const number item = (number)get_global_id(0);
+    if (item >= (number)end)
+        return;
+    table pooled = meta + HEAD + meta[0] * KEPT, inner = pooled + (POOLED - 1) * AXIS;
+    table axis = meta[1] ? meta + HEAD : inner;
+    const number length = (number)axis[LENGTH], some = (number)meta[5], pieces = (length + some - 1) / some;
+    const number first = item % pieces * some, stop = min(length, first + some);
+    window w = window_of(x + x_offset, meta, item / pieces * length + first);
+    out += out_offset;
+    where += where_offset / 8;
+    for (number i = first;;) {
+#ifdef CHANNELS
+        const int whole = (int)min((long)(stop - i), min(w.left / SIDE, (long)BLOCK));
+        if (whole >= WIDE) {
+            several sum[BLOCK];
+            const int block = whole > WIDE && rows_of(&w) * w.size[POOLED - 1] >= TALL, count = block ? whole : WIDE;
+            if (block)
+                gather_block(&w, pooled, sum, count);
+            else
+                gather_wide(&w, pooled, sum);
+            for (int k = 0; k < count; k++) {
+                put(out, where, &w, meta, sum[k]);
+                w.x += axis[X_STRIDE];
+                w.out += axis[OUT_STRIDE];
+                w.left -= SIDE;
+            }
+            i += count;
+            if (i == stop)
+                return;
+            continue;
+        }
+#endif
+        const share all = {0, rows_of(&w), 1, 0, w.size[POOLED - 1], 1};
+        put(out, where, &w, meta, gather(&w, pooled, all, by));
+        if (++i == stop)
+            return;
+        w.out += axis[OUT_STRIDE];
+        if (axis != inner) {
+            w.x += axis[X_STRIDE];
+#ifdef SIDE
+            w.left -= SIDE;
+#endif
+            continue;
+        }
+        table start = meta + inner[STARTS] + i;
+        w.x += (start[0] - start[-1]) * inner[X_STRIDE];
+        w.index += (start[0] - start[-1]) * inner[INDEX_START];
+        w.size[POOLED - 1] = (extent)meta[inner[SIZES] + i];
+        if (!meta[2])
+            w.divisor = w.others * meta[inner[COUNTED] + i];
+    }
+}
+#else
 /* Add up what the lanes of each result found, half by half; the first lane gets it. */
 static inline total tree(total sum, __local total *totals, uint lane, uint lanes, uint distance)
 {
@@ -275,3 +437,4 @@ __kernel void whole(source x, ulong x_offset, target out, ulong out_offset, tabl
         join(&sum, found[item * parts + i]);
     put(out + out_offset, where + where_offset / 8, &w, meta, sum);
 }
+#endif

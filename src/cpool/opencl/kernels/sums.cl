@@ -313,6 +313,10 @@ static inline several values_at(source p, long left) { return convert_long8(as_i
 static inline several values_at(source p, long left) { return convert_long8(raws_at(p, left)); }
 #endif
 #endif
+#ifdef SUM_DOUBLE
+/* The last so many, zeros before. Not of integers: llvmpipe, which has no doubles, picks the wrong ones. */
+#define LAST(v, n) select((several)0, v, (long8)(8, 7, 6, 5, 4, 3, 2, 1) <= (long8)(n))
+#endif
 static inline single folded(several v)
 {
     const single x = (v.s0 + v.s4) + (v.s2 + v.s6), y = (v.s1 + v.s5) + (v.s3 + v.s7);
@@ -324,7 +328,6 @@ static inline single folded(several v)
 
 typedef several total;
 #define NOTHING 0
-#define VALUES(sum) (sum)
 static inline void join(total *s, total more) { *s += more; }
 
 #elif defined SUM_DOUBLE

@@ -132,3 +132,16 @@ static inline ushort bfloat16_of(float x)
 #define MOST 0xffffffffffffffffUL
 #endif
 #endif
+
+#if defined SIDE && defined SUM_DOUBLE
+#if defined O_F16
+#define PUT_FLOATS(p, x) vstore_half8_rte(convert_float8(x), 0, (__global half *)(p))
+#define O_SIZE 2
+#elif defined O_F32
+#define PUT_FLOATS(p, x) vstore8(convert_float8(x), 0, (__global float *)(p))
+#define O_SIZE 4
+#elif defined O_F64
+#define PUT_FLOATS(p, x) vstore8(x, 0, (__global double *)(p))
+#define O_SIZE 8
+#endif
+#endif
