@@ -10,6 +10,7 @@ import gc
 import inspect
 import itertools
 import math
+import os
 import weakref
 
 import numpy as np
@@ -236,6 +237,39 @@ def test_few_outputs_in_large_planes(dtype, meeting, simd):
         else:
             indices = random.integers(0, min(MEETINGS[meeting], plane), wanted)
         check_gradient("adaptive_max_pool2d", grad, shape, indices=indices, data_format=data_format)
+
+
+@pytest.mark.parametrize(
+    ("shape", "data_format"), [((3, 1703, 1801), "channels_first"), ((1703, 1801, 3), "channels_last")]
+)
+def test_new_results_that_the_system_hands_out_as_zeros(shape, data_format, simd):
+    """Beyond 32 MB nothing is cleared: what is fresh is what is written over."""
+    random = np.random.default_rng(9)
+    outputs = [17 if n > 3 else n for n in shape]
+    for elements in (3_000_000, 900, 1):  # that meet none, some, all others
+        indices = random.integers(0, elements, outputs)
+        grad = sample("float32", tuple(outputs), wide=True)
+        run = functools.partial(cpool.adaptive_max_pool2d_backward, grad, indices, shape, data_format=data_format)
+        assert_same_bits(run(), run(out=np.full(shape, 7, np.float32)))
+    indices[-1, -1, -1] = 1703 * 1801
+    with pytest.raises(ValueError, match=r"^indices: got "):
+        run()
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="only Linux tells what is resident")
+def test_zeros_that_nobody_reads_take_no_memory():
+    script = """
+import numpy as np, cpool
+resident = lambda: int(open("/proc/self/statm").read().split()[1]) * 4096
+grad, indices = np.ones((1, 1, 1, 1), np.float32), np.full((1, 1, 1, 1), 5)
+cpool.adaptive_max_pool2d_backward(grad, indices, (1, 1, 8, 8))
+before = resident()
+result = cpool.adaptive_max_pool2d_backward(grad, indices, (1, 1, 8192, 8192))
+print((resident() - before) >> 20, result.nbytes >> 20)
+"""
+    taken, size = map(int, run_python(script).split())
+    assert size == 256
+    assert taken < 32
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -1116,10 +1150,15 @@ def test_hostile_shapes(name, shape, error):
             "keepdims: got None of type NoneType; ",
         ),
         (lambda: cpool.adaptive_avg_pool2d_backward(GRAD[0, 0], (10, 9)), ValueError, "(grad|input_shape): got "),
+        (
+            lambda: cpool.adaptive_avg_pool2d_backward(GRAD, np.ones((1, 2, 10, 9))),
+            TypeError,
+            r"input_shape: got an array of shape \(1, 2, 10, 9\) of type ndarray; the shape of x is needed",
+        ),
         (lambda: cpool.adaptive_avg_pool2d_backward(GRAD, SHAPE, "channels_first"), TypeError, ".*positional"),
         (lambda: cpool.max_pool2d_backward(GRAD, SHAPE), TypeError, ".*argument"),
     ],
-    ids=range(19),
+    ids=range(20),
 )
 def test_errors(call, error, text):
     for _ in range(2):  # what is remembered must not change it

@@ -588,6 +588,13 @@ def raises(error, argument, text=""):
     return pytest.raises(error, match=rf"^{re.escape(argument)}: got .*;.*{text}")
 
 
+@pytest.mark.parametrize("name", NUMBERED)
+def test_a_missing_argument_is_told_by_the_name_of_the_family(name):
+    argument = "output_size" if name.startswith("Adaptive") else "kernel_size"
+    with pytest.raises(TypeError, match=rf"^{name[:-2]}\(\) missing 1 required positional argument: '{argument}'"):
+        getattr(nn, name)()
+
+
 @pytest.mark.parametrize("name", [n for n in NUMBERED if n.startswith("Adaptive")])
 def test_wrong_sizes_are_found_when_the_layer_is_made(name):
     layer, rank = getattr(nn, name), rank_of(name)

@@ -77,10 +77,11 @@ cdef extern from "simd/cpool_simd.h" nogil:
         const cpool_kernels *kernels
         int type, size
         int64_t outer, outputs, length, inner, chunks
-        int parted
+        int parted, zeros
         int64_t *lowest
         int64_t *highest
     void cpool_scatter_cut(cpool_scatter *c) noexcept
+    int cpool_scatter_is_sparse(const cpool_scatter *c) noexcept
     int64_t cpool_scatter_units(const cpool_scatter *c) noexcept
     int64_t cpool_scatter_scratch() noexcept
     int cpool_scatter_look(const cpool_scatter *c, const int64_t *indices, int64_t begin, int64_t end) noexcept
@@ -134,6 +135,7 @@ cdef class Layout:
 
     cdef bint holds(self, cnp.ndarray array) noexcept
     cdef object empty(self)
+    cdef object zeros(self)
 
 
 cdef class Call:

@@ -6,7 +6,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t, intptr_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 cimport numpy as cnp
 
@@ -48,6 +48,7 @@ cdef extern from "Python.h":
         pass
 
 cdef extern from "numpy/arrayobject.h":
+    object PyArray_Zeros(int nd, const cnp.npy_intp *dims, cnp.PyArray_Descr *descr, int fortran)
     object PyArray_NewFromDescr(PyTypeObject *subtype, cnp.PyArray_Descr *descr, int nd, const cnp.npy_intp *dims,
                                 const cnp.npy_intp *strides, void *data, int flags, object obj)
 
@@ -61,6 +62,7 @@ cdef int64_t STALL = 1_500_000   # a region that takes so long, and thrice its w
 cdef int64_t TRUCE = 50_000_000  # for so long, work below that is not split
 cdef int64_t SLICE = 50_000_000  # work between two looks at Ctrl-C
 cdef int64_t RELEASE = 5000      # work below which the GIL is kept
+cdef int64_t MAPPED = 32 << 20   # bytes above which C libraries hand out pages that nobody used
 
 cdef int64_t last_team = 0       # when a team of threads last ended
 cdef int64_t last_call = 0       # when a call last stayed alone though a team would have paid
@@ -300,6 +302,19 @@ cdef class Layout:
         return PyArray_NewFromDescr(
             <PyTypeObject *> cnp.ndarray, <cnp.PyArray_Descr *> self.dtype, self.ndim, <cnp.npy_intp *> self.dims,
             <cnp.npy_intp *> self.strides, NULL, 0, None)
+
+    cdef object zeros(self):
+        """The same of zeros that the operating system still has to make; None where they would have to be written."""
+        cdef int i
+        cdef int64_t bytes = cnp.PyDataType_ELSIZE(<cnp.dtype> self.dtype)
+        for i in range(self.ndim - 1, -1, -1):
+            if self.strides[i] != bytes:
+                return None
+            bytes *= self.dims[i]
+        if bytes <= MAPPED:
+            return None
+        Py_INCREF(self.dtype)
+        return PyArray_Zeros(self.ndim, <cnp.npy_intp *> self.dims, <cnp.PyArray_Descr *> self.dtype, 0)
 
 
 cdef cnp.ndarray target_of(Layout result, cnp.ndarray x, out):
@@ -648,7 +663,10 @@ cdef class Scatter(Short):
             if team.bad:
                 return None
         if fresh:
-            out = self.result.empty()
+            out = self.result.zeros() if cpool_scatter_is_sparse(&c) else None
+            c.zeros = out is not None
+            if out is None:
+                out = self.result.empty()
         if c.length:
             team.run = run_scatter
             team.out = <char *> cnp.PyArray_DATA(out)
@@ -658,25 +676,40 @@ cdef class Scatter(Short):
         return None if team.bad else out
 
 
-def scale(cnp.ndarray x not None, cnp.ndarray factor not None, cnp.ndarray out not None, dict spec, int threads):
-    """Multiply channels by their factors: (batch, channels) and 8 doubles behind; x and `out` lie as the spec says."""
+def scale(cnp.ndarray x not None, cnp.ndarray factor not None, cnp.ndarray out not None, str isa, int kind, bint last,
+          int threads):
+    """Multiply channels by their factors (batch, channels): packed arrays of that kind, channels first or last."""
     cdef cpool_scaling c
     cdef Team team
-    cdef int64_t units
-    c.isa = find_isa(spec["isa"])
-    c.type, c.size, c.last = spec["type"], spec["size"], spec["last"]
-    c.batch, c.channels, c.inner = spec["batch"], spec["channels"], spec["inner"]
-    c.factor = doubles(factor)
+    cdef int64_t i, factors = factor.shape[0] * factor.shape[1], units
+    cdef double *wide
+    if not factors or not x.size:
+        return
+    c.isa = find_isa(isa)
+    c.type, c.size, c.last = kind, <int> x.itemsize, last
+    c.batch, c.channels, c.inner = factor.shape[0], factor.shape[1], x.size // factors
+    wide = <double *> malloc((factors + 8) * sizeof(double))
+    if wide is NULL:
+        raise MemoryError
+    memset(wide + factors, 0, 8 * sizeof(double))
+    if factor.itemsize == 4:
+        for i in range(factors):
+            wide[i] = (<const float *> cnp.PyArray_DATA(factor))[i]
+    else:
+        memcpy(wide, cnp.PyArray_DATA(factor), factors * sizeof(double))
+    c.factor = wide
     units = c.batch * (c.inner if c.last else c.channels)
-    if units:
-        team.run = run_scale
-        team.together = 1
-        team.scaling = &c
-        team.x = <const char *> cnp.PyArray_DATA(x)
-        team.out = <char *> cnp.PyArray_DATA(out)
-        team.cost = c.batch * c.channels * c.inner * 3 // 10 + 100
-        team.scratch = 64
+    team.run = run_scale
+    team.together = 1
+    team.scaling = &c
+    team.x = <const char *> cnp.PyArray_DATA(x)
+    team.out = <char *> cnp.PyArray_DATA(out)
+    team.cost = c.batch * c.channels * c.inner * 3 // 10 + 100
+    team.scratch = 64
+    try:
         run_all(&team, units, team_size(team.cost, threads))
+    finally:
+        free(wide)
 
 
 cdef class DefaultMode:

@@ -575,19 +575,7 @@ def run(plan: Plan, x: Array, out: Array | None, indices: Array | None = None) -
 
 def scale(x: Array, factor: Array, out: Array, last: bool) -> None:
     """x (batch, channels, elements), or with its channels last, by factors (batch, channels); all packed."""
-    batch, channels = factor.shape
-    padded = np.zeros(factor.size + PAD)
-    padded[: factor.size] = factor.reshape(-1)
-    spec = {
-        "isa": simd(),
-        "type": type_code(x.dtype),
-        "size": x.dtype.itemsize,
-        "last": last,
-        "batch": batch,
-        "channels": channels,
-        "inner": x.size // max(factor.size, 1),
-    }
-    _kernels.scale(x, padded, out, spec, get_num_threads())
+    _kernels.scale(x, factor, out, simd(), type_code(x.dtype), last, get_num_threads())
 
 
 def remember(name: str, args: tuple[Any, ...], x: Array, plan: Plan) -> None:

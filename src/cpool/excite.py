@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from . import arrays, cpu, functional
 from .errors import bad_kind, bad_value
-from .plan import memory_order
+from .plan import Cache, memory_order
 
 Array = NDArray[Any]
 Function = Callable[[Array], Array]
@@ -184,6 +184,28 @@ def _layout(shape: tuple[int, ...], data_format: Any) -> tuple[int, tuple[int, .
     return batch, (*range(batch), channel, *(a for a in range(batch, ndim) if a != channel))
 
 
+class Way(NamedTuple):
+    """What follows from how x lies."""
+
+    wide: np.dtype[Any]  # what is calculated in
+    batch: int  # how many axes are batch
+    order: tuple[int, ...]  # the axes as batch, channels, spatial ones
+    kept: tuple[int, ...]  # lengths of batch and channels
+    memory: tuple[int, ...]  # the axes as they lie in memory
+
+
+_ways: Cache[Way] = Cache(entries=256, weight=256)
+
+
+def _way(x: Array, data_format: Any) -> Way:
+    if arrays.family(x.dtype) != "float":
+        bad_kind("x", x.dtype, "float16, bfloat16, float32 or float64 is needed")
+    batch, order = _layout(x.shape, data_format)
+    kept = tuple(x.shape[a] for a in order[: batch + 1])
+    wide = np.dtype(np.float64 if x.dtype.itemsize == 8 else np.float32)
+    return Way(wide, batch, order, kept, memory_order(x.shape, x.strides))
+
+
 # ---- the whole -----------------------------------------------------------------------------------
 
 
@@ -226,15 +248,13 @@ def excite(
 ) -> Any:
     """`squeeze_excite`, when all that does not depend on x is checked; `weights_as(dtype)` gives the weights."""
     array, wrap = arrays.admit("x", x)
-    if arrays.family(array.dtype) != "float":
-        bad_kind("x", array.dtype, "float16, bfloat16, float32 or float64 is needed")
-    batch, order = _layout(array.shape, data_format)
-    wide = np.dtype(np.float64 if array.dtype.itemsize == 8 else np.float32)
+    wide, batch, order, kept, memory = _ways.get(
+        (array.shape, array.strides, array.dtype, data_format), lambda: (_way(array, data_format), 1)
+    )
     w1, b1, w2, b2 = weights_as(wide)
-    kept = tuple(array.shape[a] for a in order[: batch + 1])
     if kept[-1] != len(w2):
         bad_value("x", array.shape, f"w1 and w2 are for {len(w2)} channels, which lie on axis {order[batch]}")
-    target, result = _target(array, out)
+    target, result = _target(array, out, memory)
     if arrays.is_device_array(array):
         from . import opencl
 
@@ -269,8 +289,9 @@ def _is_same(a: Array, b: Array) -> bool:
     return a.strides == b.strides and a.dtype == b.dtype and a.ctypes.data == b.ctypes.data
 
 
-def _target(x: Array, out: Any) -> tuple[Array | None, Array]:
-    """`out` as an array, and the array to write to: another one if writing could change what is still to be read."""
+def _target(x: Array, out: Any, memory: tuple[int, ...]) -> tuple[Array | None, Array]:
+    """`out` as an array, and the array to write to: another one, whose axes lie in the order `memory`, if writing could
+    change what is still to be read."""
     target = None if out is None else arrays.admit_out(out)
     if target is not None:
         arrays.check_together("out", x, target)
@@ -279,5 +300,4 @@ def _target(x: Array, out: Any) -> tuple[Array | None, Array]:
             bad_value("out", target.dtype, f"the result has dtype {arrays.native(x.dtype)}")
         if not arrays.share_memory(x, target) or _is_same(x, target):
             return target, target
-    order = memory_order(x.shape, x.strides)
-    return target, arrays.new(x, x.shape, order, arrays.native(x.dtype), passing=target is not None)
+    return target, arrays.new(x, x.shape, memory, arrays.native(x.dtype), passing=target is not None)

@@ -40,7 +40,7 @@ def _admit(grad: Any, input_shape: Any, kinds: tuple[str, ...]) -> tuple[Array, 
 
 
 def _as_shape(input_shape: Any) -> Shape:
-    if not isinstance(input_shape, (tuple, list, np.ndarray)):
+    if not isinstance(input_shape, (tuple, list, np.ndarray)) or getattr(input_shape, "ndim", 1) != 1:
         bad_kind("input_shape", input_shape, "the shape of x is needed, a tuple of ints")
     shape = tuple(as_int("input_shape", n, "the shape of x is needed, a tuple of ints") for n in input_shape)
     if any(n < 0 for n in shape):

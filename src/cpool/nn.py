@@ -417,6 +417,10 @@ class MaxPool3d(_MaxPool):
     _operation, _rank = "max_pool3d", 3
 
 
+for _family in (_AdaptiveAvgPool, _AdaptiveMaxPool, _AvgPool, _MaxPool):
+    _family.__init__.__qualname__ = _family.__name__[1:]  # what Python's own errors call it
+
+
 # ---- global --------------------------------------------------------------------------------------------
 
 

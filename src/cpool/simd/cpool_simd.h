@@ -216,9 +216,12 @@ typedef struct {
     int64_t segment, segments, group, groups, chunks, rows, width, planes, step;
     int parted;                /* not all of a plane is summed at once: its indices must be looked at before */
     int64_t *lowest, *highest; /* indices of each chunk of each plane */
+    int zeros;                 /* the result is all zeros already */
 } cpool_scatter;
 
 void cpool_scatter_cut(cpool_scatter *c);
+/* Whether gradients are put among zeros: most elements get nothing. */
+int cpool_scatter_is_sparse(const cpool_scatter *c);
 int64_t cpool_scatter_units(const cpool_scatter *c);
 int64_t cpool_scatter_scratch(void);
 /* Whether an index of chunks [begin, end), counted through all planes, lies outside its plane; notes the bounds, if

@@ -384,15 +384,23 @@ static int NAME(planes)(const cpool_call *c, const char *x, int64_t x_step, int6
         const int64_t *off = c->row_off + c->row_at[o], rows = c->row_at[o + 1] - c->row_at[o];
         for (int64_t r = 0; r < rows; r++)
             row[r] = elements + 8 * (off[r] / SIZE);
-        for (int64_t i = 0; i < columns; i += 2) {
-            A a = A_ZERO(), b = A_ZERO();
-            for (int64_t r = 0; r < rows; r++) {
-                a = ADDX(a, FN(f_ld)(row[r] + 8 * i));
-                b = ADDX(b, FN(f_ld)(row[r] + 8 * i + 8));
-            }
-            A_ST(line + 8 * i, apart, a);
-            A_ST(line + 8 * i + 8, apart, b);
-        }
+#define TWO_COLUMNS(R)                                                                                             \
+    for (int64_t i = 0; i < columns; i += 2) {                                                                     \
+        A a = A_ZERO(), b = A_ZERO();                                                                              \
+        for (int64_t r = 0; r < (R); r++) {                                                                        \
+            a = ADDX(a, FN(f_ld)(row[r] + 8 * i));                                                                 \
+            b = ADDX(b, FN(f_ld)(row[r] + 8 * i + 8));                                                             \
+        }                                                                                                          \
+        A_ST(line + 8 * i, apart, a);                                                                              \
+        A_ST(line + 8 * i + 8, apart, b);                                                                          \
+    }
+        if (rows == 2)
+            TWO_COLUMNS(2)
+        else if (rows == 3)
+            TWO_COLUMNS(3)
+        else
+            TWO_COLUMNS(rows)
+#undef TWO_COLUMNS
         const double *divisor = c->divisor + c->divisor_row[o] * windows;
         const double *reciprocal = c->reciprocal + c->divisor_row[o] * windows;
         (void)reciprocal;

@@ -28,7 +28,10 @@ enum {
     SLOTS = 1024      /* elements of a piece that get more than one, where most get nothing */
 };
 
-static int is_sparse(const cpool_scatter *c) { return c->outputs * SPARSE <= c->length && (c->outputs == 1 || c->length > SMALL); }
+int cpool_scatter_is_sparse(const cpool_scatter *c)
+{
+    return c->outputs * SPARSE <= c->length && (c->outputs == 1 || c->length > SMALL);
+}
 
 void cpool_scatter_cut(cpool_scatter *c)
 {
@@ -312,11 +315,9 @@ static void clear(table *t)
 static int run_sparse(const cpool_scatter *c, const piece *p, table *t, int *elsewhere)
 {
     const int64_t inner = c->inner, b = p->b, n = p->n;
-    if (b == inner)
-        memset(p->to, 0, (size_t)(n * b * c->size));
-    else
-        for (int64_t i = 0; i < n; i++)
-            memset(p->to + i * inner * c->size, 0, (size_t)(b * c->size));
+    const int64_t lines = c->zeros ? 0 : b == inner ? 1 : n;
+    for (int64_t i = 0; i < lines; i++)
+        memset(p->to + i * inner * c->size, 0, (size_t)(b == inner ? n * b * c->size : b * c->size));
     for (int64_t k = 0; k < c->chunks; k++) {
         if (misses(p, k))
             continue;
@@ -352,7 +353,7 @@ int cpool_scatter_run(const cpool_scatter *c, const char *grad, const int64_t *i
     double *const memory = (double *)scratch;
     const sums s = {memory, memory + SUMS, memory + 2 * SUMS, memory + 3 * SUMS, 1.0};
     table *t = (table *)(void *)(memory + 4 * SUMS);
-    const int sparse = is_sparse(c);
+    const int sparse = cpool_scatter_is_sparse(c);
     int elsewhere = 0;
     t->used = 0;
     if (sparse)

@@ -43,13 +43,19 @@ LANES(ub, uint8_t)
 #define vi FN(vi)
 #define vs FN(vs)
 
-/* Of every type of lanes: memory, all the same. */
+/* Of every type of lanes: memory, the first n of them with zeros behind, all the same. */
 #define WORDS(L, V, TYPE)                                                                                          \
     static inline V FN(L##_ld)(const void *p)                                                                      \
     {                                                                                                              \
         V r;                                                                                                       \
         EACH_PART(r) memcpy(&r.q[k], (const char *)p + k * sizeof r.q[0], sizeof r.q[0]);                          \
         return r;                                                                                                  \
+    }                                                                                                              \
+    static inline V FN(L##_some)(const void *p, int n)                                                             \
+    {                                                                                                              \
+        TYPE x[8] = {0};                                                                                           \
+        cpool_copy_tail(x, p, n, sizeof(TYPE));                                                                    \
+        return FN(L##_ld)(x);                                                                                      \
     }                                                                                                              \
     static inline void FN(L##_st)(void *p, V a)                                                                    \
     {                                                                                                              \
@@ -67,23 +73,7 @@ WORDS(ui, FN(vui), uint32_t)
 WORDS(us, FN(vus), uint16_t)
 WORDS(ub, FN(vub), uint8_t)
 #undef WORDS
-/* The first n, zeros behind: bytes by halves, accumulators without a detour. */
-#define SOME(L, V, TYPE)                                                                                           \
-    static inline V FN(L##_ldn)(const void *p, int n)                                                              \
-    {                                                                                                              \
-        TYPE x[8] = {0};                                                                                           \
-        cpool_copy_tail(x, p, n, sizeof(TYPE));                                                                    \
-        return FN(L##_ld)(x);                                                                                      \
-    }
-SOME(h, vh, float)
-SOME(q, vq, int64_t)
-SOME(i, vi, int32_t)
-SOME(s, vs, int16_t)
-SOME(b, FN(vb), int8_t)
-SOME(ui, FN(vui), uint32_t)
-SOME(us, FN(vus), uint16_t)
-SOME(ub, FN(vub), uint8_t)
-#undef SOME
+/* Accumulators without the detour by `some`. */
 static inline vf FN(f_ldn)(const double *p, int n) { vf r = FN(f_zero)(); EACH LANE(r, k) = k < n ? p[k] : 0.0; return r; }
 
 /* Lanes of one type as those of another. */
@@ -170,7 +160,7 @@ static inline vh FN(h_of_f16)(FN(vus) a)
 }
 #define LOAD(WHOLE, SOME, V, L, OF)                                                                                \
     static inline V FN(WHOLE)(const char *p) { return OF(FN(L##_ld)(p)); }                                         \
-    static inline V FN(SOME)(const char *p, int n) { return OF(FN(L##_ldn)(p, n)); }
+    static inline V FN(SOME)(const char *p, int n) { return OF(FN(L##_some)(p, n)); }
 LOAD(h_f16, hn_f16, vh, us, FN(h_of_f16))
 LOAD(h_bf16, hn_bf16, vh, us, FN(h_of_bf16))
 LOAD(h_f32, hn_f32, vh, h, )
@@ -181,6 +171,7 @@ LOAD(x_u16, xn_u16, vi, us, FN(i_of_unsigned))
 LOAD(x_i32, xn_i32, vq, i, FN(q_of_i))
 LOAD(x_u32, xn_u32, vq, ui, FN(q_of_ui))
 LOAD(x_64, xn_64, vq, q, )
+LOAD(x_f64, xn_f64, vf, f, )
 #undef LOAD
 #define LOAD(TYPE)                                                                                                 \
     static inline vf FN(x_##TYPE)(const char *p) { return FN(f_of_h)(FN(h_##TYPE)(p)); }                           \
@@ -189,13 +180,6 @@ LOAD(f16)
 LOAD(bf16)
 LOAD(f32)
 #undef LOAD
-static inline vf FN(x_f64)(const char *p) { return FN(f_ld)(p); }
-static inline vf FN(xn_f64)(const char *p, int n)
-{
-    double x[8] = {0};
-    cpool_copy_tail(x, p, n, sizeof(double));
-    return FN(f_ld)(x);
-}
 
 /* The larger of two, the least of all, and the first lanes with others behind. */
 static inline float FN(max_f)(float a, float b)
