@@ -383,13 +383,13 @@ def test_without_doubles_what_needs_them_is_refused(queue, cla):
 
 
 def test_a_build_that_fails_says_why_and_the_next_one_works(queue, cla, monkeypatch):
-    from cpool.opencl import programs
+    from cpool.opencl import pool, programs
 
     x = sample("float32", (2, 3, 10, 9))
     d = cla.to_device(queue, x)
     cpool.opencl.clear_cache()
     kept = dict(programs._texts)
-    monkeypatch.setattr(programs, "_texts", {files: "#error this is broken\n" + text for files, text in kept.items()})
+    monkeypatch.setattr(programs, "_texts", {pool.FILES: "#error this is broken\n"})
     with pytest.raises(cpool.BackendUnavailable, match=r"can't build its kernels for (.|\n)*this is broken"):
         cpool.adaptive_avg_pool2d(d, (7, 5))
     monkeypatch.setattr(programs, "_texts", kept)
@@ -482,6 +482,35 @@ def test_host_arrays_in_pieces(queue, name, monkeypatch):
             cpool.adaptive_max_pool2d(x, (31, 17), return_indices=True)
         monkeypatch.setattr(transfers, "_limit", None)
         check("adaptive_avg_pool2d", x, 1)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_host_arrays_where_they_lie(queue, name, shared, monkeypatch):
+    """A device that shares the host's memory reads and writes it in place; others are sent copies."""
+    import pyopencl as cl
+
+    from cpool.opencl import devices
+
+    if shared and not queue.device.host_unified_memory:
+        pytest.skip("the device has memory of its own")
+    copies = []
+    monkeypatch.setattr(cl, "enqueue_copy", lambda *a, _copy=cl.enqueue_copy, **k: copies.append(a) or _copy(*a, **k))
+    with devices.pretend(unified=shared):
+        for x in (cpool.empty_aligned((3, 5, 13, 11)), np.empty(3 * 5 * 13 * 11 * 4 + 2, np.uint8)[2:].view("<f4")):
+            x = x.reshape(3, 5, 13, 11)
+            x[...] = sample("float32", x.shape)
+            x.flags.writeable = False
+            expected = cpool.adaptive_avg_pool2d(x, (5, 4))
+            largest, where = cpool.adaptive_max_pool2d(x, (5, 4), return_indices=True)
+            wide = np.full((3, 5, 5, 6), 7, np.float32)
+            for room in (None, np.empty_like(expected), np.empty(expected.shape, ">f4"), wide[..., 1:5]):
+                found = cpool.adaptive_avg_pool2d(x, (5, 4), out=room, backend=queue)
+                assert_same_bits(found.astype("=f4"), expected)
+            assert (wide[..., [0, 5]] == 7).all()
+            found = cpool.adaptive_max_pool2d(x, (5, 4), return_indices=True, backend=queue)
+            assert_same_bits(found[0], largest)
+            assert_same_bits(found[1], where)
+    assert bool(copies) is not shared
 
 
 def test_nothing_in_it(queue, cla, name):

@@ -168,6 +168,20 @@ def empty_aligned(shape: int | Sequence[int], dtype: Any = np.float32) -> Array:
     return np.ndarray(sizes, kind, memory[first : first + size].data)
 
 
+def in_lines(x: Array) -> Array:
+    """The bytes of a packed array to be read: to the end of their last cache line, if `empty_aligned` made them."""
+    home = x.base
+    while isinstance(home, np.ndarray):
+        home = home.base
+    if isinstance(home, memoryview) and home.contiguous and not home.nbytes % LINE:
+        memory = np.frombuffer(home, np.uint8)
+        first = x.ctypes.data - memory.ctypes.data
+        end = -(-(first + x.nbytes) // LINE) * LINE
+        if first >= 0 and end <= memory.size:
+            return memory[first:end]
+    return x.reshape(-1).view(np.uint8)
+
+
 def is_bfloat16(dtype: np.dtype[Any]) -> bool:
     """Whether this is the bfloat16 of ml_dtypes, which need not be imported for that, or of DLPack."""
     return dtype.itemsize == 2 and (dtype.name == "bfloat16" or dtype == BFLOAT16)

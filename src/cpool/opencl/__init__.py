@@ -8,7 +8,7 @@ import numpy as np
 
 from cpool.arrays import is_device_array, item_of
 from cpool.errors import BackendUnavailable
-from cpool.plan import Plan, kinds, lay_out, memory_order, packed, plans
+from cpool.plan import Plan, kinds, lay_out, memory_order, plans
 
 try:
     import pyopencl
@@ -52,7 +52,7 @@ def run(plan: Plan, x: Any, out: Any, indices: Any, queues: tuple[Any, Any]) -> 
         if is_device_array(x):
             return _run_there(plan, x, out, indices)
         if out is None:
-            out = packed(plan.out_shape, plan.out_order, plan.out_dtype)
+            out = transfers.fresh(plan, queues[0])
         if out.size:
             transfers.run(plan, x, out, indices, queues)
         return out

@@ -11,7 +11,8 @@ import pyopencl as cl
 import pyopencl.array as cla
 from numpy.typing import NDArray
 
-from cpool.plan import Plan, lay_out, memory_order, packed_strides, plans, product
+from cpool.arrays import empty_aligned, in_lines
+from cpool.plan import Plan, lay_out, memory_order, packed, packed_strides, plans, product
 from cpool.windows import Windows
 
 from . import devices, pool, scatter
@@ -41,6 +42,15 @@ def run(plan: Plan, x: Array, out: Array, indices: Array | None, queues: tuple[A
         for queue in queues:  # what is on its way uses the host's memory
             queue.finish()
         raise
+
+
+def fresh(plan: Plan, queue: Any) -> Array:
+    """A new array for the result, which a device that shares the host's memory can write in place."""
+    shape, dtype = plan.out_shape, plan.out_dtype
+    if not devices.traits(queue.device).unified:
+        return packed(shape, plan.out_order, dtype)
+    memory = empty_aligned(product(shape) * dtype.itemsize, np.uint8)
+    return np.ndarray(shape, dtype, memory.data, strides=packed_strides(shape, plan.out_order, dtype.itemsize))
 
 
 def _pieces(
@@ -112,42 +122,57 @@ def _moved(plan: Plan, x: Array, out: Array) -> Plan:
 
 
 class _Piece:
-    """Arrays on their way to the device and back."""
+    """Arrays on their way to the device and back; where it shares the host's memory, they stay where they are."""
 
     def __init__(self, queue: Any, plan: Plan, x: Array, out: Array, indices: Array | None) -> None:
         self.queue = queue
+        self.shared = devices.traits(queue.device).unified
         self._back: list[tuple[Array, Array]] = []  # where results arrive, and where they belong
+        self._mapped: list[Any] = []
         order = memory_order(x.shape, x.strides)
-        self._sent = np.ascontiguousarray(x.transpose(order), x.dtype.newbyteorder("="))
+        self._sent = np.require(x.transpose(order), x.dtype.newbyteorder("="), ["C", "A"])
         source, sent = self._send()
         results = [self._room(a, order) for a in (out, indices) if a is not None]
         memory = [Memory(buffer, 0) for buffer, _ in results]
         done = pool.run(queue, plan, Memory(source, 0), memory[0], memory[1] if indices is not None else None, sent)
-        self._events = [
-            cl.enqueue_copy(queue, arrived, buffer, is_blocking=False, wait_for=[done]) for buffer, arrived in results
-        ]
+        self._events = [self._fetch(buffer, arrived, done) for buffer, arrived in results]
         queue.flush()
 
+    def _buffer(self, flags: Any, array: Array) -> Any:
+        """Memory of the device for an array of bytes, or the array's own where the device shares it."""
+        if self.shared:
+            return cl.Buffer(self.queue.context, flags | cl.mem_flags.USE_HOST_PTR, hostbuf=array)
+        return cl.Buffer(self.queue.context, flags, array.nbytes)
+
     def _send(self) -> tuple[Any, list[Any]]:
-        flags = cl.mem_flags
         if not self._sent.size:
-            return cl.Buffer(self.queue.context, flags.READ_ONLY, 1), []
-        if devices.traits(self.queue.device).unified and self._sent.flags.writeable:
-            return cl.Buffer(self.queue.context, flags.READ_ONLY | flags.USE_HOST_PTR, hostbuf=self._sent), []
-        buffer = cl.Buffer(self.queue.context, flags.READ_ONLY, self._sent.nbytes)
-        return buffer, [cl.enqueue_copy(self.queue, buffer, self._sent, is_blocking=False)]
+            return cl.Buffer(self.queue.context, cl.mem_flags.READ_ONLY, 1), []
+        buffer = self._buffer(cl.mem_flags.READ_ONLY, in_lines(self._sent))
+        return buffer, [] if self.shared else [cl.enqueue_copy(self.queue, buffer, self._sent, is_blocking=False)]
 
     def _room(self, result: Array, order: tuple[int, ...]) -> tuple[Any, Array]:
         """A buffer for a result, and the array of the host where it arrives, packed."""
         arrived = result.transpose(order)
-        if not arrived.flags.c_contiguous or not result.dtype.isnative:
+        if not (arrived.flags.c_contiguous and arrived.flags.aligned and result.dtype.isnative):
             arrived = np.empty(arrived.shape, result.dtype.newbyteorder("="))
             self._back.append((arrived, result.transpose(order)))
-        return cl.Buffer(self.queue.context, cl.mem_flags.READ_WRITE, arrived.nbytes), arrived
+        return self._buffer(cl.mem_flags.READ_WRITE, arrived.reshape(-1).view(np.uint8)), arrived
+
+    def _fetch(self, buffer: Any, arrived: Array, done: Any) -> Any:
+        """The event of a result's arrival. Of memory that is shared it's enough to ask to read it."""
+        if not self.shared:
+            return cl.enqueue_copy(self.queue, arrived, buffer, is_blocking=False, wait_for=[done])
+        mapped, event = cl.enqueue_map_buffer(
+            self.queue, buffer, cl.map_flags.READ, 0, arrived.nbytes, np.uint8, wait_for=[done], is_blocking=False
+        )
+        self._mapped.append(mapped)
+        return event
 
     def collect(self) -> None:
         """Wait until the results have arrived where they belong."""
         cl.wait_for_events(self._events)
+        if self._mapped:
+            cl.wait_for_events([mapped.base.release(self.queue) for mapped in self._mapped])
         for arrived, to in self._back:
             to[...] = arrived
 
