@@ -33,14 +33,24 @@ def median_times(*calls: Callable[[], object], rounds: int = 15) -> list[float]:
 
 def beside_opencl(random: np.random.Generator) -> bool:
     """Time the same calls on the CPU and on an OpenCL device, where there is one; whether what it gave is right."""
-    if len(cpool.devices()) == 1:
-        print("\nNo OpenCL device here. PyOpenCL, and PoCL to run it on the processor:")
-        print(f"{sys.executable} -m pip install pyopencl pocl-binary-distribution")
-        return True
+    for device in cpool.devices()[1:]:
+        try:
+            return beside(device, random)
+        except cpool.BackendUnavailable as error:  # noqa: PERF203
+            print(f"\n{device.backend} can't be used: {str(error).splitlines()[0]}")
+    print("\nNo OpenCL device here. PyOpenCL, and PoCL to run it on the processor:")
+    print(f"{sys.executable} -m pip install pyopencl pocl-binary-distribution")
+    return True
+
+
+def beside(device: cpool.Device, random: np.random.Generator) -> bool:
+    """Time the calls on this device, too."""
     import pyopencl as cl
     import pyopencl.array
 
-    context = cl.create_some_context(interactive=False)  # held: not every driver's queue keeps its context
+    from cpool.opencl import devices
+
+    context = cl.Context([devices.find("device", device.backend)])  # held: not every driver's queue keeps its context
     queue = cl.CommandQueue(context)
     x = random.standard_normal((4, 64, 56, 57), dtype=np.float32)
     there = pyopencl.array.to_device(queue, x)

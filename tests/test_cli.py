@@ -17,6 +17,7 @@ import struct
 import subprocess
 import sys
 import time
+import warnings
 import xml.etree.ElementTree as ElementTree
 import zipfile
 import zlib
@@ -766,11 +767,14 @@ def test_tune_calls_tune(monkeypatch, capsys):
         asked.append((devices, seconds, verbose))
         if seconds <= 0:
             raise ValueError("seconds: got 0; more are needed")
+        if devices:
+            warnings.warn("opencl:0 is left out: why\nand the log", RuntimeWarning, stacklevel=1)
         return "what was found"
 
     monkeypatch.setattr(cpool, "tune", tune, raising=False)  # it is imported when it is asked for
     assert inside(capsys, "tune") == (0, "what was found\n", "")
-    assert inside(capsys, "tune", "cpu", "opencl:0", "--seconds", 3)[0] == 0
+    left_out = inside(capsys, "tune", "cpu", "opencl:0", "--seconds", 3)
+    assert left_out == (0, "what was found\n", "opencl:0 is left out: why\n")
     assert asked == [(None, 10.0, False), (["cpu", "opencl:0"], 3.0, False)]
     assert inside(capsys, "tune", "--seconds", 0) == (1, "", "cpool tune: error: seconds: got 0; more are needed\n")
 

@@ -666,3 +666,20 @@ def test_tune_on_a_device(cache, name, monkeypatch):
     assert statistics.median(seconds) / 20 < estimate < statistics.median(seconds) * 20
     assert told.name in str(found)
     assert found.wins(told) == sum(s["seconds"][key] < s["seconds"]["cpu"] for s in found.samples)
+
+
+def test_a_device_that_cannot_pool_is_left_out(cache, name, monkeypatch):
+    """Unless it was named: then the call says what is wrong."""
+    from cpool.opencl import pool, programs
+
+    monkeypatch.setattr(tuning, "SIZES", (2**16, 2**18))
+    monkeypatch.setattr(
+        dispatch, "devices", lambda: [dispatch.Device("cpu", "", 1, ()), dispatch.Device(name, "", 1, ())]
+    )
+    cpool.opencl.clear_cache()
+    monkeypatch.setattr(programs, "_texts", {pool.FILES: "#error unknown target CPU 'generic'\n"})
+    with pytest.warns(RuntimeWarning, match=f"tune leaves out {name}: .*older than this processor"):
+        assert cpool.tune(seconds=0.01).devices == ()
+    with pytest.raises(cpool.BackendUnavailable, match="can't build its kernels"):
+        cpool.tune(name, seconds=0.01)
+    cpool.opencl.clear_cache()

@@ -8,6 +8,7 @@ import math
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from . import _kernels, cpu, dispatch, functional, measured
 from .costs import CALL, SORTS, Device, Kernel, Processor, Transfer, work_of
-from .errors import bad_kind, bad_value
+from .errors import BackendUnavailable, bad_kind, bad_value
 from .explain import Prepared, prepare
 from .measured import Measured
 from .windows import as_flag
@@ -35,9 +36,10 @@ def tune(devices: Any = None, *, seconds: float = 10.0, verbose: bool = False) -
 
     From then on, in this process and in later ones, `explain` estimates times for this machine, and an array of the
     host goes to a device, unless something else was asked for, where by these measurements the device wins with its
-    transfers. `devices` are some of `cpool.devices()`, or what they are asked for by (default: all; the processor is
-    always measured). What was kept before is replaced. It lies in the user's cache folder (CPOOL_CACHE_DIR: another
-    one) and holds for this processor, these drivers and this version of cpool. `verbose` tells what is measured.
+    transfers. `devices` are some of `cpool.devices()`, or what they are asked for by (default: all that can pool; the
+    processor is always measured). What was kept before is replaced. It lies in the user's cache folder
+    (CPOOL_CACHE_DIR: another one) and holds for this processor, these drivers and this version of cpool. `verbose`
+    tells what is measured.
 
     >>> import cpool
     >>> found = cpool.tune("cpu", seconds=0.5)
@@ -56,7 +58,7 @@ def measure(devices: Any = None, *, seconds: float = 10.0, verbose: bool = False
     if not 0 < seconds < math.inf:
         bad_value("seconds", seconds, "a positive number of seconds is needed")
     told: Callable[[str], None] = _tell if as_flag("verbose", verbose) else _nothing
-    engines = [_Queue(name) for name in _names(devices)]
+    engines = [engine for engine in map(_Queue, _names(devices)) if devices is not None or engine.is_fit()]
     threads = cpu.get_num_threads()
     told("the memory")
     processor = Processor(memory=_memory())
@@ -114,6 +116,15 @@ class _Queue:
         self.identity = opencl.tuning.identity(self.queue.device)
         self.sent = "{}: {}".format(*self.identity)  # what samples call it
         self.there = f"{self.sent}, there"
+
+    def is_fit(self) -> bool:
+        """Whether the device can pool; if not, a warning says why it is left out."""
+        try:
+            functional.global_avg_pool(np.ones((1, 1, 3, 5), np.float32), backend=self.name)
+        except BackendUnavailable as error:
+            warnings.warn(f"cpool.tune leaves out {self.name}: {error}", RuntimeWarning, stacklevel=4)
+            return False
+        return True
 
     def calls(
         self, function: Callable[..., Any], x: NDArray[Any], args: tuple[Any, ...], form: str

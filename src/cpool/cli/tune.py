@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 
 import cpool
 
@@ -26,8 +27,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, and print what was found."""
-    try:
-        print(cpool.tune(args.devices or None, seconds=args.seconds, verbose=is_terminal(sys.stderr)))
-    except (ValueError, TypeError) as error:
-        raise Failure(reason(error)) from None
+    with warnings.catch_warnings(record=True) as left_out:
+        warnings.simplefilter("always", RuntimeWarning)
+        try:
+            found = cpool.tune(args.devices or None, seconds=args.seconds, verbose=is_terminal(sys.stderr))
+        except (ValueError, TypeError) as error:
+            raise Failure(reason(error)) from None
+    for warning in left_out:
+        print(str(warning.message).splitlines()[0], file=sys.stderr)
+    print(found)
     return 0

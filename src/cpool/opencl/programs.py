@@ -17,6 +17,11 @@ from . import devices
 
 PROGRAMS = 64  # kept at most; a program holds its context
 
+# PoCL as PyPI has it is of 2022, and can't compile for processors that its LLVM had not heard of.
+NEWER = (
+    ", whose compiler is older than this processor. Install a newer one: Debian's pocl-opencl-icd, "
+    "or Intel's runtime, which runs on AMD's processors, too (docs/opencl.md: Installing)"
+)
 _SOURCES = Path(__file__).parent / "kernels"
 _quiet = threading.Lock()
 _texts: dict[tuple[str, ...], str] = {}
@@ -47,9 +52,10 @@ class Program:
                 warnings.simplefilter("ignore", cl.CompilerWarning)
                 self._built = cl.Program(context, text).build(["-cl-std=CL1.2", *options], [device])
         except cl.RuntimeError as error:
+            hint = NEWER if "unknown target CPU" in str(error) else ""
             raise BackendUnavailable(
-                f"the backend 'opencl' can't build its kernels for {device.name.strip()} with {' '.join(options)}: "
-                f"{error}"
+                f"the backend 'opencl' can't build its kernels for {device.name.strip()}{hint}; "
+                f"or use backend='cpu'.\nBuilt with {' '.join(options)}: {error}"
             ) from error
         self._kernels: dict[tuple[int, str], Any] = {}
 
