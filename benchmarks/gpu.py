@@ -21,9 +21,11 @@ from typing import Any
 import numpy as np
 from harness import machine
 from harness.cases import Row, select
+from harness.goals import ESTIMATED
 from harness.output import table
 
 LEAST = 2**28  # bytes that are read to find the bandwidth: more than caches hold
+LARGE = 2**22  # bytes moved by the rows that are summed up
 ROUNDS = 7
 
 READ = """
@@ -54,6 +56,7 @@ class Line:
     host_us: float
     cpu_seconds: float  # of cpool's own CPU backend
     torch_seconds: float | None  # on its GPU, or on the CPU where the device is one
+    estimated: dict[str, float]  # seconds by explain(), with the usual constants and with those of tune()
 
 
 def wall(queue: Any, call: Callable[[], Any], seconds: float) -> float:
@@ -150,10 +153,11 @@ def torch_time(row: Row, dtype: str, layout: str, on_cpu: bool) -> float | None:
     return statistics.median(found)
 
 
-def measure(cl: Any, queue: Any, row: Row, dtype: str, layout: str, read: float) -> Line:
-    """One row, checked and timed."""
+def measure(cl: Any, queue: Any, row: Row, dtype: str, layout: str, read: float, ways: dict[str, Any]) -> Line:
+    """One row, checked and timed; what is estimated of it in several ways."""
 
     import cpool
+    from cpool import measured
 
     rng = np.random.default_rng(1)
     shape = row.shape_of("input", layout)
@@ -173,13 +177,18 @@ def measure(cl: Any, queue: Any, row: Row, dtype: str, layout: str, read: float)
 
     seconds, by = seconds_of(queue, call)
     moved = x.nbytes + expected.nbytes
+    estimated = {}
+    for way, known in ways.items():
+        with measured.pretend(known):
+            told = cpool.explain(name, d, size, **options)
+        estimated[way] = told.estimated_seconds
     return Line(
         row=row.name,
         regime=row.regime,
         kind=row.kind,
         layout=layout,
         dtype=dtype,
-        kernel=cpool.explain(name, d, size, **options).kernel,
+        kernel=told.kernel,
         seconds=seconds,
         by=by,
         gbps=moved / seconds / 1e9,
@@ -187,12 +196,13 @@ def measure(cl: Any, queue: Any, row: Row, dtype: str, layout: str, read: float)
         host_us=host_time(queue, call),
         cpu_seconds=plain_time(lambda: pool(x, size, **options)),
         torch_seconds=torch_time(row, dtype, layout, bool(queue.device.type & cl.device_type.CPU)),
+        estimated=estimated,
     )
 
 
 HEAD = (
     "shape", "windows", "channels", "type", "kernel", "us", "by", "GB/s", "of the read speed", "host us", "CPU / it",
-    "torch / it",
+    "torch / it", "estimate / it", "tuned",
 )  # fmt: skip
 
 
@@ -203,7 +213,29 @@ def cells(line: Line) -> tuple[str, ...]:
         f"{line.gbps:.1f}", f"{line.fraction:.2f}", f"{line.host_us:.0f}",
         f"{line.cpu_seconds / line.seconds:.2f}",
         "-" if line.torch_seconds is None else f"{line.torch_seconds / line.seconds:.2f}",
+        *(f"{estimate / line.seconds:.2f}" for estimate in line.estimated.values()),
     )  # fmt: skip
+
+
+def means(lines: list[Line]) -> list[str]:
+    """What the lines come to: geometric means, host times, and how many estimates are within a factor of 2."""
+    told = []
+    for layout in dict.fromkeys(line.layout for line in lines):
+        large = [line for line in lines if line.layout == layout and line.gbps * line.seconds * 1e9 >= LARGE]
+        for name, ratios in (
+            ("cpool on the CPU", [line.cpu_seconds / line.seconds for line in large]),
+            ("torch", [line.torch_seconds / line.seconds for line in large if line.torch_seconds is not None]),
+        ):
+            if ratios:
+                mean, least = statistics.geometric_mean(ratios), min(ratios)
+                told.append(
+                    f"channels {layout}, {len(ratios)} of at least 4 MB: {mean:.2f} of {name}, least {least:.2f}"
+                )
+    for way in lines[0].estimated:
+        off = [max(ratio, 1 / ratio) for ratio in (line.estimated[way] / line.seconds for line in lines)]
+        within = sum(o <= 2 for o in off)
+        told.append(f"estimates, {way}: {within} of {len(off)} within a factor of 2; the goal is {ESTIMATED:.0%}")
+    return [*told, f"a call with out= takes {statistics.median(line.host_us for line in lines):.0f} us of the host"]
 
 
 def main() -> int:
@@ -215,12 +247,14 @@ def main() -> int:
     parser.add_argument("--dtypes", default="float32,float16")
     parser.add_argument("--layouts", default="first,last")
     parser.add_argument("--most", type=float, default=1e9, help="bytes of the largest input")
+    parser.add_argument("--seconds", type=float, default=5, help="for what tune() measures first")
     parser.add_argument("--out", type=Path, help="folder for gpu.json and gpu.md")
     args = parser.parse_args()
     try:
         import pyopencl as cl
 
         import cpool
+        from cpool import tuning
         from cpool.opencl import devices
 
         device = devices.find("--device", args.device)
@@ -235,23 +269,27 @@ def main() -> int:
         f"reads {read / 1e9:.1f} GB/s; cpool {cpool.__version__}, PyOpenCL {cl.VERSION_TEXT}"
     )
     print(f"# {title}\n")
+    ways = {"usual": None, "tuned": tuning.measure(args.device, seconds=args.seconds)}
     lines = []
     for row in select(args.rows.split(","), quick=False):
         for dtype in args.dtypes.split(","):
             if row.bytes_of(dtype)[0] > args.most or row.operation != "adaptive average":
                 continue
             for layout in args.layouts.split(","):
-                lines.append(measure(cl, queue, row, dtype, layout, read))
+                lines.append(measure(cl, queue, row, dtype, layout, read, ways))
                 print(*cells(lines[-1]), sep=" | ", flush=True)
     if not lines:
         print("gpu.py: no row was measured", file=sys.stderr)
         return 1
+    summed = means(lines)
+    print("", *summed, sep="\n")
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
         found = {"device": title, "read": read, "machine": machine.stamp(("numpy", "pyopencl", "torch"))}
         found["lines"] = [asdict(line) for line in lines]
         (args.out / "gpu.json").write_text(json.dumps(found, indent=1))
-        (args.out / "gpu.md").write_text(f"# {title}\n\n{table(HEAD, [cells(line) for line in lines])}\n")
+        text = "\n\n".join([f"# {title}", table(HEAD, [cells(line) for line in lines]), *summed])
+        (args.out / "gpu.md").write_text(f"{text}\n")
     return 0
 
 

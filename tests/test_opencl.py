@@ -606,8 +606,12 @@ def test_what_is_only_passing_is_not_taken_from_the_pool(queue, cl, cla):
         assert_same_bits(a.get(), b)
 
 
-def test_a_piece_that_fails_is_waited_for(queue, cl, name, monkeypatch):
-    from cpool.opencl import pool
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_piece_that_fails_is_waited_for(queue, cl, name, shared, monkeypatch):
+    from cpool.opencl import devices, pool
+
+    if shared and not queue.device.host_unified_memory:
+        pytest.skip("the device has memory of its own")
 
     started = []
     run = pool.run
@@ -615,12 +619,13 @@ def test_a_piece_that_fails_is_waited_for(queue, cl, name, monkeypatch):
     copy = cl.enqueue_copy
 
     def fails(queue, to, *args, **options):
-        if isinstance(to, np.ndarray):
+        if isinstance(to, np.ndarray) or shared:
             raise KeyboardInterrupt
         return copy(queue, to, *args, **options)
 
     monkeypatch.setattr(cl, "enqueue_copy", fails)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(cl, "enqueue_map_buffer", fails)
+    with devices.pretend(unified=shared), pytest.raises(KeyboardInterrupt):
         cpool.adaptive_avg_pool2d(sample("float32", (16, 64, 200, 190)), 3, backend=name)
     assert started[0].command_execution_status == cl.command_execution_status.COMPLETE
 
