@@ -97,9 +97,14 @@ static inline keys keys_of(raw8 x) { return as_long8(x ^ 0x8000000000000000UL); 
 #endif
 
 #if defined X_F64 || defined X_I64 || defined X_U64
-#define CHOOSE(a, b, which) select(a, b, convert_long8(which))
+/* By bits: llvmpipe's select takes wrong lanes by a mask that was converted. */
+static inline keys choose(keys a, keys b, int8 which)
+{
+    const long8 mask = convert_long8(which);
+    return (a & ~mask) | (b & mask);
+}
 #else
-#define CHOOSE(a, b, which) select(a, b, which)
+static inline keys choose(keys a, keys b, int8 which) { return select(a, b, which); }
 #endif
 
 /* Eight of what is below, side by side. */
@@ -122,7 +127,7 @@ static inline void consider(total *t, raw8 x, uint row, uint column)
 {
     const keys k = keys_of(x);
     const int8 better = convert_int8(k > t->best) | (t->row == UINT_MAX);
-    t->best = CHOOSE(t->best, k, better);
+    t->best = choose(t->best, k, better);
     t->row = select(t->row, (uint8)row, better);
     t->column = select(t->column, (uint8)column, better);
 }
@@ -133,7 +138,7 @@ static inline void join(total *t, total more)
     const int8 better = convert_int8(more.best > t->best), same = convert_int8(more.best == t->best);
     const int8 there = more.row != UINT_MAX, none = t->row == UINT_MAX;
     const int8 taken = none || (there && (better || (same && earlier)));
-    t->best = CHOOSE(t->best, more.best, taken);
+    t->best = choose(t->best, more.best, taken);
     t->row = select(t->row, more.row, taken);
     t->column = select(t->column, more.column, taken);
 }

@@ -48,9 +48,8 @@ static inline pair pair_tidy(pair p)
 
 static inline pair pair_join(pair a, pair b)
 {
-    a = pair_add(a, b.high);
-    a.low += b.low;
-    return pair_tidy(a);
+    const pair sum = pair_add(a, b.high);
+    return pair_tidy(pair_of(sum.high, sum.low + b.low));
 }
 
 /* A divisor below 2^53, in as many parts as it takes. */
@@ -131,9 +130,9 @@ static inline void pairs_join(pairs *s, pairs more)
 }
 
 /* A pair times SCALE, rounded once, though the result may have fewer bits. */
-static inline real scaled_down(pair q)
+static inline real scaled_down(pair untidy)
 {
-    q = pair_tidy(q);
+    const pair q = pair_tidy(untidy);
     const real result = q.high * SCALE, half_unit = SMALLEST / SCALE / 2;
     const real rest = (q.high - result / SCALE) + q.low;
     if (!(fabs(result) < NORMAL))
@@ -171,27 +170,26 @@ typedef struct {
     ulong low;
 } wide;
 
-static inline wide wide_of(long x)
+static inline wide wide_from(long high, ulong low)
 {
     wide w;
-    w.high = x < 0 ? -1 : 0;
-    w.low = (ulong)x;
+    w.high = high;
+    w.low = low;
     return w;
 }
 
+/* By its bit: llvmpipe's compilers take a sign that they extended for a positive one. */
+static inline int is_negative(long x) { return (int)((ulong)x >> 63); }
+
+static inline wide wide_of(long x) { return wide_from(-(long)is_negative(x), (ulong)x); }
+
 static inline wide wide_add(wide a, wide b)
 {
-    a.low += b.low;
-    a.high += b.high + (a.low < b.low);
-    return a;
+    const ulong low = a.low + b.low;
+    return wide_from(a.high + b.high + (low < b.low), low);
 }
 
-static inline wide wide_minus(wide a)
-{
-    a.low = -a.low;
-    a.high = (long)(~(ulong)a.high + (a.low == 0));
-    return a;
-}
+static inline wide wide_minus(wide a) { return wide_from((long)(~(ulong)a.high + (a.low == 0)), -a.low); }
 
 /* What isn't negative, as a pair that is exact or good to twice the bits of a real. */
 static inline pair wide_pair(wide a)
@@ -211,7 +209,7 @@ static inline pair wide_pair(wide a)
 
 static inline real wide_quotient(wide sum, long d)
 {
-    const int negative = sum.high < 0;
+    const int negative = is_negative(sum.high);
     const pair q = pair_quotient(wide_pair(negative ? wide_minus(sum) : sum), divisor_of(d));
     const real result = q.high + q.low;
     return (negative ? -result : result) + 0;
@@ -255,8 +253,8 @@ static inline wide wide_divide(wide a, ulong d)
 #ifdef O_INTEGER
 static inline void put_integer(target p, wide sum, long d)
 {
-    const int negative = (sum.high < 0) != (d < 0);
-    const wide q = wide_divide(sum.high < 0 ? wide_minus(sum) : sum, d < 0 ? -(ulong)d : (ulong)d);
+    const int below = is_negative(sum.high), negative = below != is_negative(d);
+    const wide q = wide_divide(below ? wide_minus(sum) : sum, is_negative(d) ? -(ulong)d : (ulong)d);
     if (negative) {
         const wide least = wide_minus(wide_of(LEAST));
         const int beyond = q.high > 0 || (q.high == 0 && q.low > least.low);
@@ -278,7 +276,7 @@ static inline void finish(target p, long s, long d) { put_integer(p, wide_of(s),
 static inline void finish(target p, long s, long d) { PUT_FLOAT(p, long_quotient(s, d)); }
 #endif
 
-#if defined SIDE || defined ALONG
+#if defined SIDE || defined ALONG || defined LINE
 #if defined SUM_DOUBLE
 typedef double single;
 typedef double8 several;
@@ -368,8 +366,7 @@ typedef wide total;
 #ifdef X_U64
 static inline void add(total *s, ulong x)
 {
-    const wide one = {0, x};
-    *s = wide_add(*s, one);
+    *s = wide_add(*s, wide_from(0, x));
 }
 #else
 static inline void add(total *s, long x) { *s = wide_add(*s, wide_of(x)); }
