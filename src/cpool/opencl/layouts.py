@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyopencl as cl
@@ -21,6 +21,8 @@ FEW = 2**31  # results that are counted in 32 bits
 GROUP = 16  # items that a processor takes at a time: always as many, since some compile anew for each number
 ENOUGH = 4  # items for each unit of a processor
 TOGETHER = 4  # neighbours, by eights, that share lines of cache: pool.cl's WIDE
+LINE = 256  # columns whose sums an item keeps
+NARROW = 32  # columns of windows that are folded from such a line; wider ones are added eight at a time
 FRONT = 8  # neighbours of an axis that is worth to be worked on side by side
 
 _CODES = {
@@ -120,17 +122,15 @@ def _make(plan: Plan, context: Any, device: Any) -> Layout:
     can = devices.traits(device)
     options = [f"-DX_{kind}", f"-DO_{code(plan.out_item)}", f"-D{sums}", f"-DPOOLED={len(pooled)}"]
     long = math.prod(int(a.windows.sizes.max(initial=0)) for a in pooled) >= FEW
+    vectors = can.cpu and plan.division is None and sums in VECTORS
+    if vectors and beside is not None and not (long and plan.reducer == "max"):
+        options.append(f"-DSIDE={WIDTH}")
+        eighth = Kept(-(-beside.length // WIDTH), WIDTH * beside.x_stride, WIDTH * beside.out_stride)
+        kept = [eighth, *kept[1:]]
+        outputs = outputs // beside.length * eighth.length
+        total *= 8
     if long:
         options.append("-DLONG")
-    if can.cpu and plan.division is None and sums in VECTORS:
-        if beside is not None and not (long and plan.reducer == "max"):
-            options.append(f"-DSIDE={WIDTH}")
-            eighth = Kept(-(-beside.length // WIDTH), WIDTH * beside.x_stride, WIDTH * beside.out_stride)
-            kept = [eighth, *kept[1:]]
-            outputs = outputs // beside.length * eighth.length
-            total *= 8
-        elif plan.reducer == "avg":
-            options.append(f"-DALONG={WIDTH}")
     if plan.reducer == "max" and plan.indexed:
         options.append("-DINDEXED")
     if plan.division is not None:
@@ -139,17 +139,55 @@ def _make(plan: Plan, context: Any, device: Any) -> Layout:
         options.append("-DMANY")
     by = None if plan.division is None else upload(context, plan.division.by.astype(np.int64))
     share = _share(plan, pooled, beside is not None, outputs, total, can)
+    line = None
+    if vectors and beside is None and plan.reducer == "avg":
+        line = None if share.parts > 1 else _line(plan, pooled, outputs, ENOUGH * can.units)
+        options.append(f"-DALONG={WIDTH}" if line is None else f"-DLINE={LINE}")
     # which results follow each other: neighbours, or those along the innermost axis that has several
-    front = beside is not None or (bool(kept) and all(a.windows.count == 1 for a in pooled))
+    front = line is None and (beside is not None or (bool(kept) and all(a.windows.count == 1 for a in pooled)))
     series, length = 1, kept[0].length if front else pooled[-1].windows.count
-    if can.cpu and share.parts == 1 and length > 1:
+    if line is not None:
+        kept = [k for k in kept if k is not line.channels]
+        series, beside = line.series, line.channels
+        outputs = outputs // beside.length // length * -(-length // series)
+    elif can.cpu and share.parts == 1 and length > 1:
         options.append("-DSERIES")
         series = min(length, max(-(-outputs // (ENOUGH * can.units)), min(TOGETHER, outputs // can.units)))
         outputs = outputs // length * -(-length // series)
-        if outputs < ENOUGH * can.units * share.results:
-            share = replace(share, results=1)
+    if can.cpu and outputs < ENOUGH * can.units * share.results:
+        share = replace(share, results=1)
     meta = upload(context, _meta(plan, kept, pooled, beside, front, series))
     return Layout(plan, tuple(options), meta, by, outputs, share, total)
+
+
+class _Line(NamedTuple):
+    """What an item makes of a line of sums: some results along the innermost axis, for each of its channels."""
+
+    channels: Kept
+    series: int
+
+
+def _line(plan: Plan, pooled: tuple[Pooled, ...], outputs: int, enough: int) -> _Line | None:
+    """How lines are shared out; None where windows are wide, or a single row, or don't lie in lines."""
+    size, inner = plan.item.itemsize, pooled[-1]
+    table, channels = inner.windows, next((k for k in plan.kept if k.x_stride == size), Kept(1, size, 0))
+    if not table.count or inner.x_stride != channels.length * size or table.step != 1:
+        return None
+    starts, sizes, ends = table.starts, table.sizes, table.starts + table.sizes
+    tall = any((a.windows.sizes > 1).any() for a in pooled[:-1])
+    if sizes.mean() > (NARROW if tall else WIDTH - 1) or (sizes < 1).any():
+        return None
+    if (np.diff(starts) < 0).any() or (np.diff(ends) < 0).any():
+        return None
+    fewest = -(-int(ends[-1] - starts[0]) * channels.length // LINE)
+    more = enough * table.count * channels.length // max(outputs, 1)
+    for pieces in range(max(fewest, min(more, 2 * fewest)), table.count + 1):
+        series = -(-table.count // pieces)
+        firsts = np.arange(0, table.count, series)
+        spans = (ends[np.minimum(firsts + series, table.count) - 1] - starts[firsts]) * channels.length
+        if spans.max() <= LINE:
+            return _Line(channels, series) if spans.min() >= WIDTH else None
+    return None
 
 
 def upload(context: Any, array: np.ndarray[Any, Any]) -> Any:

@@ -65,7 +65,7 @@ static inline long value_at(source p) { return *(const __global long *)p; }
 static inline ulong value_at(source p) { return *(const __global ulong *)p; }
 #endif
 
-#if defined SIDE || defined ALONG
+#if defined SIDE || defined ALONG || defined LINE
 /* Eight neighbours at a time, of which so many are there: what processors want. */
 static inline raw8 raws_at(source p, long left)
 {
@@ -133,7 +133,7 @@ static inline ushort bfloat16_of(float x)
 #endif
 #endif
 
-#if defined SIDE && defined SUM_DOUBLE
+#if defined SUM_DOUBLE && (defined SIDE || defined LINE)
 #if defined O_F16
 #define PUT_FLOATS(p, x) vstore_half8_rte(convert_float8(x), 0, (__global half *)(p))
 #define O_SIZE 2
