@@ -16,12 +16,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import missing
-from devices_here import engines, queue_of
+from devices_here import engines, queue_of, there
 from helpers import DTYPES, assert_same_bits, dtype_of, run_python, sample
 
 import cpool
 from cpool import _kernels, cpu, dispatch, measured, tuning
-from cpool.costs import SORTS, WORK, Device, Kernel, Processor, Transfer
+from cpool.costs import KERNELS, WORK, Device, Kernel, Processor, Transfer
 from cpool.measured import Measured
 
 FREE = Kernel(0.0, 0.0, 0.0, 0.0)
@@ -32,7 +32,7 @@ LARGE, SMALL = (4, 64, 60, 62), (1, 4, 10, 9)
 
 
 def device(kernel: Kernel = FREE, way: Transfer = NO_WAY, name: tuple[str, str, str] = NAME) -> Device:
-    return Device(*name, dict.fromkeys(SORTS, kernel), way)
+    return Device(*name, dict.fromkeys(KERNELS, kernel), way)
 
 
 def record(*devices: Device) -> Measured:
@@ -639,11 +639,17 @@ def test_estimates_on_a_device(cache, name):
     assert all(1e-6 < told.estimated_seconds < 10 for told in usual)
     assert usual[0].estimated_seconds > usual[1].estimated_seconds
     assert "has not measured" in str(usual[0])
-    kernels = {"average": Kernel(0.25, 0.0, 0.0, 0.0), "largest": Kernel(0.5, 0.0, 0.0, 0.0), "where": SLOW}
+    took = {"average": Kernel(0.25, 0.0, 0.0, 0.0), "largest": Kernel(0.5, 0.0, 0.0, 0.0), "where": SLOW}
+    kernels = {name: took[name.split(",")[0]] for name in KERNELS}
+    kernels["average, last"] = Kernel(0.125, 0.0, 0.0, 0.0)
     known = Device(*identity(name), kernels, Transfer(2.0, 0.0, 0.0))
     put(known)
     assert cpool.explain("adaptive_avg_pool2d", x, 7, backend=name).estimated_seconds == 2.25
     assert cpool.explain("adaptive_avg_pool2d", d, 7).estimated_seconds == 0.25
+    for count, seconds in ((8, 0.125), (3, 0.25)):  # so many channels are worked on side by side, or not
+        last = there(d.queue, np.ones((1, 9, 9, count), np.float32))
+        found = cpool.explain("adaptive_avg_pool2d", last, 7, data_format="channels_last")
+        assert found.estimated_seconds == seconds
     assert cpool.explain("adaptive_max_pool2d", d, 7).estimated_seconds == 0.5
     told = cpool.explain("adaptive_max_pool2d", d, 7, True)
     assert told.estimated_seconds == told.to_dict()["estimated_seconds"] == 1.0

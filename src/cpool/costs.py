@@ -57,7 +57,10 @@ WORK: dict[str, dict[str, tuple[float, float]]] = {
     "sliding": {"largest": (2.3, 0.0)},
 }
 
-SORTS = ("average", "largest", "where")  # what devices are measured at
+SORTS = ("average", "largest", "where")
+LAYOUTS = ("first", "last")  # where channels are: first, or so many last that neighbours are worked on side by side
+FRONT = 8  # that many
+KERNELS = tuple(f"{sort}, {layout}" for sort in SORTS for layout in LAYOUTS)  # what devices are measured at
 
 
 class Work(NamedTuple):
@@ -103,6 +106,12 @@ def sort_of(plan: Plan) -> str:
     if plan.indexed:
         return "where"
     return "largest" if plan.reducer == "max" else "average"
+
+
+def kernel_of(plan: Plan) -> str:
+    """Which of KERNELS runs the plan on a device."""
+    beside = any(k.x_stride == plan.item.itemsize and k.length >= FRONT for k in plan.kept)
+    return f"{sort_of(plan)}, {LAYOUTS[beside]}"
 
 
 def _sort_on_cpu(plan: Plan) -> str:
@@ -182,12 +191,12 @@ class Device(NamedTuple):
     platform: str
     name: str
     driver: str
-    kernels: dict[str, Kernel]  # by SORTS
+    kernels: dict[str, Kernel]  # by KERNELS
     transfer: Transfer
 
     def seconds(self, plan: Plan, *, sent: bool) -> float:
         """What the plan takes there, with an array that is `sent` there and results that are fetched, or without."""
         work = work_of(plan)
-        kernel, way = self.kernels[sort_of(plan)], self.transfer
+        kernel, way = self.kernels[kernel_of(plan)], self.transfer
         took = kernel.launch + kernel.byte * work.moved + kernel.tap * work.taps + kernel.result * work.results
         return took + way.call + way.send * work.read + way.fetch * work.written if sent else took

@@ -15,9 +15,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from . import cpu
-from .costs import SORTS, Device, Kernel, Processor, Transfer
+from .costs import KERNELS, Device, Kernel, Processor, Transfer
 
-FORMAT = 1
+FORMAT = 2
 FILE = "tuning.json"
 MOST = 2**22  # bytes of a file that can be ours
 
@@ -60,7 +60,7 @@ class Measured:
             f"           computing takes {self.processor.compute:.2f} times the usual time",
         ]
         for device in self.devices:
-            way, kernel = device.transfer, device.kernels["average"]
+            way, kernel = device.transfer, device.kernels[KERNELS[0]]
             lines += [
                 f"device     {device.name} on {device.platform}, driver {device.driver}",
                 f"           a launch takes {kernel.launch * 1e6:.0f} us, there and back {way.call * 1e6:.0f} us more",
@@ -108,7 +108,7 @@ def _device(told: Any) -> Device:
         platform=_entry(told, "platform", str),
         name=_entry(told, "name", str),
         driver=_entry(told, "driver", str),
-        kernels={sort: _of(Kernel, kernels, sort) for sort in SORTS},
+        kernels={name: _of(Kernel, kernels, name) for name in KERNELS},
         transfer=_of(Transfer, told, "transfer"),
     )
 

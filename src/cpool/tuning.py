@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _kernels, cpu, dispatch, functional, measured
-from .costs import CALL, SORTS, Device, Kernel, Processor, Transfer, work_of
+from .costs import CALL, KERNELS, LAYOUTS, SORTS, Device, Kernel, Processor, Transfer, work_of
 from .errors import BackendUnavailable, bad_kind, bad_value
 from .explain import Prepared, prepare
 from .measured import Measured
@@ -62,7 +62,7 @@ def measure(devices: Any = None, *, seconds: float = 10.0, verbose: bool = False
     threads = cpu.get_num_threads()
     told("the memory")
     processor = Processor(memory=_memory())
-    cases = [_Case(*case) for case in itertools.product(SORTS, ("first", "last"), WINDOWS, SIZES)]
+    cases = [_Case(*case) for case in itertools.product(SORTS, LAYOUTS, WINDOWS, SIZES)]
     each = seconds * (1 + len(engines)) / len(cases)
     for case in cases:
         told(str(case))
@@ -234,10 +234,10 @@ def _fit_processor(processor: Processor, cases: Sequence[_Case], threads: int) -
 def _fit_device(engine: _Queue, cases: Sequence[_Case]) -> Device:
     """The device's costs: of kernels by what took place there, of transfers by what was longer with them."""
     kernels = {}
-    for sort in SORTS:
-        mine = [case for case in cases if case.sort == sort]
+    for name in KERNELS:
+        mine = [case for case in cases if f"{case.sort}, {case.layout}" == name]
         works = [(1.0, case.work.moved, case.work.taps, case.work.results) for case in mine]
-        kernels[sort] = Kernel(*_fit(4, works, [case.seconds[engine.there] for case in mine]))
+        kernels[name] = Kernel(*_fit(4, works, [case.seconds[engine.there] for case in mine]))
     more = [(case, case.seconds[engine.sent] - case.seconds[engine.there]) for case in cases]
     more = [(case, took) for case, took in more if took > 0]
     way = _fit(3, [(1.0, case.work.read, case.work.written) for case, _ in more], [took for _, took in more])
@@ -255,7 +255,8 @@ def _fit(count: int, rows: Iterable[Sequence[float]], seconds: Sequence[float]) 
         part = terms[:, some]
         found = np.linalg.lstsq(part / part.max(0), np.ones(len(part)), rcond=None)[0] / part.max(0)
         off = float(np.square(part @ found - 1).sum())
-        if (found >= 0).all() and off < best:
+        if (found >= 0).all() and (part @ found > 0).all() and off < best:
             best = off
-            costs = [float(found[some.index(i)]) if i in some else 0.0 for i in range(count)]
+            middle = np.exp(np.log(part @ found).mean())  # squares would rather have estimates too small than too large
+            costs = [float(found[some.index(i)] / middle) if i in some else 0.0 for i in range(count)]
     return costs

@@ -10,6 +10,7 @@ import numpy as np
 import pyopencl as cl
 
 from cpool.arrays import name_of
+from cpool.costs import FRONT
 from cpool.errors import BackendUnavailable
 from cpool.plan import Cache, Kept, Plan, Pooled
 from cpool.windows import windows
@@ -23,7 +24,6 @@ ENOUGH = 4  # items for each unit of a processor
 TOGETHER = 4  # neighbours, by eights, that share lines of cache: pool.cl's WIDE
 LINE = 256  # columns whose sums an item keeps
 NARROW = 32  # columns of windows that are folded from such a line; wider ones are added eight at a time
-FRONT = 8  # neighbours of an axis that is worth to be worked on side by side
 
 _CODES = {
     "float16": "F16",
@@ -140,9 +140,12 @@ def _make(plan: Plan, context: Any, device: Any) -> Layout:
     by = None if plan.division is None else upload(context, plan.division.by.astype(np.int64))
     share = _share(plan, pooled, beside is not None, outputs, total, can)
     line = None
-    if vectors and beside is None and plan.reducer == "avg":
-        line = None if share.parts > 1 else _line(plan, pooled, outputs, ENOUGH * can.units)
-        options.append(f"-DALONG={WIDTH}" if line is None else f"-DLINE={LINE}")
+    if vectors and beside is None and not (long or share.parts > 1):
+        line = _line(plan, pooled, outputs, ENOUGH * can.units)
+    if line is not None:
+        options.append(f"-DLINE={LINE}")
+    elif vectors and beside is None and plan.reducer == "avg":
+        options.append(f"-DALONG={WIDTH}")
     # which results follow each other: neighbours, or those along the innermost axis that has several
     front = line is None and (beside is not None or (bool(kept) and all(a.windows.count == 1 for a in pooled)))
     series, length = 1, kept[0].length if front else pooled[-1].windows.count

@@ -11,8 +11,8 @@ from cpool.plan import Cache, Plan
 
 from . import devices, layouts, programs
 
-FILES = ("types.cl", "sums.cl", "pool.cl")
-FILES_MAX = ("types.cl", "largest.cl", "pool.cl")
+FILES = ("types.cl", "sums.cl", "pool.cl", "line.cl")
+FILES_MAX = ("types.cl", "largest.cl", "pool.cl", "line.cl")
 
 
 class Memory(NamedTuple):

@@ -9,7 +9,7 @@ import pyopencl as cl
 import pyopencl.array as cla
 
 from cpool import measured
-from cpool.costs import SORTS, Device, Kernel, Transfer
+from cpool.costs import KERNELS, Device, Kernel, Transfer
 from cpool.errors import BackendUnavailable
 from cpool.plan import Plan, product
 
@@ -48,10 +48,10 @@ def _usual(device: Any, platform: str, name: str, driver: str) -> Device:
     """What may be expected of a device by what it tells of itself: an order of magnitude."""
     can = devices.traits(device)
     if can.cpu:  # as PoCL took it on two cores
-        kernels = {sort: Kernel(1e-4, 1e-10, 1e-9 / can.units, 2e-8 / can.units) for sort in SORTS}
+        kernels = {name: Kernel(1e-4, 1e-10, 1e-9 / can.units, 2e-8 / can.units) for name in KERNELS}
     else:
         byte = 3e-11 if can.unified else 5e-12
-        kernels = {sort: Kernel(3e-5, byte, 1e-11, 1e-11) for sort in SORTS}
+        kernels = {name: Kernel(3e-5, byte, 1e-11, 1e-11) for name in KERNELS}
     way = Transfer(1e-4, 1e-11, 1e-10) if can.unified else Transfer(1e-4, 1.5e-10, 1.5e-10)
     return Device(platform, name, driver, kernels, way)
 

@@ -50,7 +50,7 @@ typedef long key;
 static inline key key_of(raw x) { return (long)(x ^ 0x8000000000000000UL); }
 #endif
 
-#ifdef SIDE
+#if defined SIDE || defined LINE
 
 #if defined X_F16 || defined X_BF16
 typedef int8 keys;
@@ -107,6 +107,9 @@ static inline keys choose(keys a, keys b, int8 which)
 static inline keys choose(keys a, keys b, int8 which) { return select(a, b, which); }
 #endif
 
+#endif
+
+#ifdef SIDE
 /* Eight of what is below, side by side. */
 typedef struct {
     keys best;

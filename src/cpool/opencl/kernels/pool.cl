@@ -260,117 +260,8 @@ static inline void put(target out, __global long *where, const window *w, table 
 #endif
 }
 
-#ifdef LINE
-/* The sums of so many eights of columns, over all rows of a window; in registers. The last may lie upon others. */
-#define COLUMNS(n)                                                                                                     \
-    static inline void columns_##n(const window *w, table pooled, extent rows, int at, int last, single *line)         \
-    {                                                                                                                  \
-        several sum[n];                                                                                                \
-        int place[n];                                                                                                  \
-        _Pragma("unroll") for (int k = 0; k < n; k++)                                                                  \
-        {                                                                                                              \
-            sum[k] = 0;                                                                                                \
-            place[k] = min(at + 8 * k, last);                                                                          \
-        }                                                                                                              \
-        row here = first_row();                                                                                        \
-        for (extent r = 0; r < rows; r++, next_row(&here, w, pooled)) {                                                \
-            source p = w->x + here.x;                                                                                  \
-            _Pragma("unroll") for (int k = 0; k < n; k++)                                                              \
-                sum[k] += values_at(p + place[k] * (int)sizeof(raw), 8);                                               \
-        }                                                                                                              \
-        _Pragma("unroll") for (int k = 0; k < n; k++) vstore8(sum[k], 0, line + place[k]);                             \
-    }
-COLUMNS(1)
-COLUMNS(2)
-COLUMNS(4)
-
-/* Where in a line the next result begins. */
-typedef struct {
-    const single *line;
-    table starts, sizes, counted;
-    long divisor, others; /* one for all, or 0 */
-    int tap, channels, channel;
-} place;
-
-static inline single next_fold(place *p, long *divisor)
-{
-    const single *from = p->line + p->channel;
-    const int taps = (int)p->sizes[0];
-    *divisor = p->divisor ? p->divisor : p->others * p->counted[0];
-    single sum = from[0];
-    for (int t = 1; t < taps; t++)
-        sum += from[t * p->tap];
-    if (++p->channel == p->channels) {
-        p->channel = 0;
-        p->line += (int)(p->starts[1] - p->starts[0]) * p->tap;
-        p->starts++;
-        p->sizes++;
-        p->counted++;
-    }
-    return sum;
-}
-
-/* A processor's item makes results that follow each other along the innermost axis, where windows are narrow: the rows
- * of their windows are added into a line, and the columns of the line are folded. Channels lie within the line. */
-__kernel void pool(source x, ulong x_offset, target out, ulong out_offset, table meta, table by, ulong end,
-                   uint lanes, uint columns, uint beside, __local total *totals, __global long *where,
-                   ulong where_offset)
-{
-    const number item = (number)get_global_id(0);
-    if (item >= (number)end)
-        return;
-    table inner = meta + HEAD + meta[0] * KEPT + (POOLED - 1) * AXIS;
-    const number length = (number)inner[LENGTH], some = (number)meta[5], pieces = (length + some - 1) / some;
-    const number first = item % pieces * some, stop = min(length, first + some);
-    const window w = window_of(x + x_offset, meta, item / pieces * length + first);
-    table pooled = meta + HEAD + meta[0] * KEPT, starts = meta + inner[STARTS] + first;
-    table sizes = meta + inner[SIZES] + first, counted = meta + inner[COUNTED] + first;
-    const int channels = (int)meta[3], tap = (int)(inner[X_STRIDE] / (long)sizeof(raw)), windows = (int)(stop - first);
-    const int span = (int)(starts[windows - 1] + sizes[windows - 1] - starts[0] - 1) * tap + channels;
-    const extent rows = rows_of(&w);
-    single line[LINE];
-    int at = 0;
-    for (; at + 24 < span; at += 32)
-        columns_4(&w, pooled, rows, at, span - 8, line);
-    if (at + 8 < span) {
-        columns_2(&w, pooled, rows, at, span - 8, line);
-        at += 16;
-    }
-    if (at < span)
-        columns_1(&w, pooled, rows, at, span - 8, line);
-    place p = {line, starts, sizes, counted, meta[2], w.others, tap, channels, 0};
-    out += out_offset + w.out;
-    long d[8];
-    int done = 0, all = windows * channels;
-#ifdef PUT_FLOATS
-    if ((channels == 1 || meta[4] == O_SIZE) && inner[OUT_STRIDE] == O_SIZE * (long)channels) {
-        for (; done + 8 <= all; done += 8, out += 8 * O_SIZE) {
-            several sum, divisor;
-            sum.s0 = next_fold(&p, &d[0]), divisor.s0 = (double)d[0];
-            sum.s1 = next_fold(&p, &d[0]), divisor.s1 = (double)d[0];
-            sum.s2 = next_fold(&p, &d[0]), divisor.s2 = (double)d[0];
-            sum.s3 = next_fold(&p, &d[0]), divisor.s3 = (double)d[0];
-            sum.s4 = next_fold(&p, &d[0]), divisor.s4 = (double)d[0];
-            sum.s5 = next_fold(&p, &d[0]), divisor.s5 = (double)d[0];
-            sum.s6 = next_fold(&p, &d[0]), divisor.s6 = (double)d[0];
-            sum.s7 = next_fold(&p, &d[0]), divisor.s7 = (double)d[0];
-            PUT_FLOATS(out, sum / divisor + 0.0);
-        }
-        for (; done < all; done++, out += O_SIZE) {
-            const single sum = next_fold(&p, &d[0]);
-            finish(out, sum, d[0]);
-        }
-        return;
-    }
-#endif
-    for (int i = 0; i < windows; i++)
-        for (int c = 0; c < channels; c++) {
-            const single sum = next_fold(&p, &d[0]);
-            finish(out + i * inner[OUT_STRIDE] + c * meta[4], sum, d[0]);
-        }
-    (void)totals;
-}
-#elif defined SERIES
+#ifndef LINE /* that one is in line.cl */
+#ifdef SERIES
 #if defined SIDE && !defined LARGEST
 enum { WIDE = 4, BLOCK = 32, TALL = 64 };
 /* The same window of so many channels, by eights: whole lines of cache at a time. Sums stay in registers (one
@@ -547,4 +438,5 @@ __kernel void whole(source x, ulong x_offset, target out, ulong out_offset, tabl
         join(&sum, found[item * parts + i]);
     put(out + out_offset, where + where_offset / 8, &w, meta, sum);
 }
+#endif
 #endif
