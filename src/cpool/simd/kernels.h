@@ -214,7 +214,8 @@ static int NAME(pixels)(const cpool_job *jobs, int64_t count, const cpool_result
 
 /* The 32 lanes of one window, element i of a row in lane i % 32; `vectors` hold what is left of a row after the
  * last whole 32, the last of them `tail` elements. */
-static inline __attribute__((always_inline)) void NAME(window)(const cpool_job *job, const char *base, A a[4], int vectors)
+static inline __attribute__((always_inline)) void NAME(window)(const cpool_job *job, const char *base, int64_t ahead, A a[4],
+                                                             int vectors)
 {
     const int64_t n = job->n, whole = n - n % CPOOL_LANES;
     const int tail = (int)((n - 1) % 8) + 1;
@@ -228,16 +229,23 @@ static inline __attribute__((always_inline)) void NAME(window)(const cpool_job *
             const char *pause = stop - p > CPOOL_LANES * BATCH * SIZE ? p + CPOOL_LANES * BATCH * SIZE : stop;
             for (int u = 0; u < 4; u++)
                 part[u] = XZERO();
-            for (; p < pause; p += CPOOL_LANES * SIZE)
+            for (; p < pause; p += CPOOL_LANES * SIZE) {
+                if (ahead)
+                    cpool_prefetch(p, ahead);
                 for (int u = 0; u < 4; u++)
                     part[u] = XADD(part[u], XLD(p + 8 * u * SIZE));
+            }
             for (int u = 0; u < 4; u++)
                 a[u] = ADDX(a[u], part[u]);
         }
 #else
-        for (; p < stop; p += CPOOL_LANES * SIZE)
+        for (; p < stop; p += CPOOL_LANES * SIZE) {
+            if (ahead)
+                for (int u = 0; u < CPOOL_LANES * SIZE; u += 64)
+                    cpool_prefetch(p, ahead + u);
             for (int u = 0; u < 4; u++)
                 a[u] = ADDX(a[u], XLD(p + 8 * u * SIZE));
+        }
 #endif
         for (int u = 0; u < vectors; u++)
             a[u] = ADDX(a[u], u + 1 == vectors && tail < 8 ? XLDN(p + 8 * u * SIZE, tail) : XLD(p + 8 * u * SIZE));
@@ -434,9 +442,11 @@ static inline __attribute__((always_inline)) double *NAME(windows)(const cpool_j
                                                                  double *sums, int64_t plane)
 {
     const char *base = job->base;
+    /* A window's rows have gaps between them, which the processor's own prefetching would rather fill. */
+    const int64_t ahead = job->rows > AHEAD_ROWS ? job->off[AHEAD_ROWS] - job->off[0] : 0;
     for (int64_t t = 0; t < job->run; t++, base += job->run_step) {
         A a[4];
-        NAME(window)(job, base, a, vectors);
+        NAME(window)(job, base, ahead, a, vectors);
 #ifdef FOLD8
         kept[*filled] = job->n <= 8 ? a[0] : A_ADD(A_ADD(a[0], a[2]), A_ADD(a[1], a[3]));
         if (++*filled == 8) {

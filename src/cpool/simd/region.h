@@ -34,6 +34,7 @@ static inline __attribute__((always_inline)) void cpool_prefetch(const char *p, 
 }
 #define AHEAD 16 /* rows */
 #define AHEAD_BYTES 1536
+#define AHEAD_ROWS 4 /* of wide windows */
 
 /* The last elements of a row, fewer than eight, without reading or writing one too many. */
 static inline __attribute__((always_inline)) void cpool_copy_tail(void *to, const void *from, int n, const size_t size)
