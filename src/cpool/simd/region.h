@@ -32,7 +32,8 @@ static inline __attribute__((always_inline)) void cpool_prefetch(const char *p, 
     (void)p, (void)ahead;
 #endif
 }
-#define AHEAD 16 /* rows */
+#define AHEAD 16 /* rows, twice as many of fewer bytes than that: */
+#define SHORT_ROW 512
 #define AHEAD_BYTES 1536
 #define AHEAD_ROWS 4 /* of wide windows */
 
