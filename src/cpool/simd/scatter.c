@@ -285,6 +285,18 @@ static void clear(table *t)
         t->at[t->taken[--t->used]] = -1;
 }
 
+/* Memory that the operating system has yet to clear, about to be read, and then most likely written: asked for to write
+ * at once. A page that was read first is taken away again at the first write, from all processors. */
+static inline void claim(char *p)
+{
+#if (defined(__GNUC__) || defined(__clang__)) && (defined(__x86_64__) || defined(__i386__))
+    __asm__ volatile("addb $0, %0" : "+m"(*p) : : "cc");
+#else
+    (void)p;
+#endif
+}
+#define PAGE_BITS 12
+
 /* The bits are stored as they come: a gradient that is alone is its own sum, and a zero adds nothing. */
 #define PUT(BITS)                                                                                                  \
     for (int64_t o = first; o < last; o++)                                                                         \
@@ -297,6 +309,10 @@ static void clear(table *t)
             const int64_t at = (int64_t)i * inner + ch;                                                            \
             BITS there, bits;                                                                                      \
             memcpy(&bits, p->grad + (o * inner + ch) * (int64_t)sizeof(BITS), sizeof(BITS));                       \
+            if (c->zeros && (uintptr_t)(p->to + at * (int64_t)sizeof(BITS)) >> PAGE_BITS != page) {                \
+                claim(p->to + at * (int64_t)sizeof(BITS));                                                         \
+                page = (uintptr_t)(p->to + at * (int64_t)sizeof(BITS)) >> PAGE_BITS;                               \
+            }                                                                                                      \
             memcpy(&there, p->to + at * (int64_t)sizeof(BITS), sizeof(BITS));                                      \
             if (!(BITS)(bits << 1))                                                                                \
                 continue;                                                                                          \
@@ -316,6 +332,7 @@ static int run_sparse(const cpool_scatter *c, const piece *p, table *t, int *els
 {
     const int64_t inner = c->inner, b = p->b, n = p->n;
     const int64_t lines = c->zeros ? 0 : b == inner ? 1 : n;
+    uintptr_t page = 0;
     for (int64_t i = 0; i < lines; i++)
         memset(p->to + i * inner * c->size, 0, (size_t)(b == inner ? n * b * c->size : b * c->size));
     for (int64_t k = 0; k < c->chunks; k++) {
