@@ -9,7 +9,7 @@ extern const cpool_isa cpool_table_baseline;
 extern const cpool_isa cpool_table_avx2, cpool_table_avx512;
 
 /* What the processor has and the operating system saves. */
-static int cpool_level(void)
+static int cpool_asked(void)
 {
     unsigned a, b, c, d, low, high;
     if (!__get_cpuid(1, &a, &b, &c, &d))
@@ -22,6 +22,15 @@ static int cpool_level(void)
         return 0;
     const unsigned avx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31; /* F, DQ, BW, VL */
     return (low & 0xe0u) == 0xe0u && (b & avx512) == avx512 ? 2 : 1;
+}
+
+/* Asked once: under a hypervisor each question takes microseconds. */
+static int cpool_level(void)
+{
+    static volatile int known = -1;
+    if (known < 0)
+        known = cpool_asked();
+    return known;
 }
 
 const cpool_isa *cpool_isa_at(int index)
