@@ -266,6 +266,7 @@ def main() -> int:
         from cpool.opencl import devices
 
         device = devices.find("--device", args.device)
+        ways = {"usual": None, "tuned": tuning.measure(args.device, seconds=args.seconds)}
     except (ImportError, ValueError, RuntimeError) as error:
         print(f"gpu.py: {error}", file=sys.stderr)
         return 2
@@ -277,7 +278,6 @@ def main() -> int:
         f"reads {read / 1e9:.1f} GB/s; cpool {cpool.__version__}, PyOpenCL {cl.VERSION_TEXT}"
     )
     print(f"# {title}\n")
-    ways = {"usual": None, "tuned": tuning.measure(args.device, seconds=args.seconds)}
     lines = []
     for row in select(args.rows.split(","), quick=False):
         for dtype in args.dtypes.split(","):

@@ -33,13 +33,14 @@ def median_times(*calls: Callable[[], object], rounds: int = 15) -> list[float]:
 
 def beside_opencl(random: np.random.Generator) -> bool:
     """Time the same calls on the CPU and on an OpenCL device, where there is one; whether what it gave is right."""
+    if len(cpool.devices()) == 1:
+        print("\nNo OpenCL device here. PyOpenCL, and PoCL to run it on the processor:")
+        print(f"{sys.executable} -m pip install pyopencl pocl-binary-distribution")
     for device in cpool.devices()[1:]:
         try:
             return beside(device, random)
         except cpool.BackendUnavailable as error:  # noqa: PERF203
             print(f"\n{device.backend} can't be used: {str(error).splitlines()[0]}")
-    print("\nNo OpenCL device here. PyOpenCL, and PoCL to run it on the processor:")
-    print(f"{sys.executable} -m pip install pyopencl pocl-binary-distribution")
     return True
 
 
@@ -69,8 +70,8 @@ def beside(device: cpool.Device, random: np.random.Generator) -> bool:
     )
     rows: list[tuple[str, ...]] = [(f"x: {x.shape}", "CPU", "OpenCL, x lying there", "results")]
     for name, call, right, told in calls:
-        here, device = median_times(lambda call=call: call(x), lambda call=call: (call(there), queue.finish()))
-        rows.append((name, f"{here * 1e6:.0f} us", f"{device * 1e6:.0f} us", told if right else "WRONG"))
+        here, took = median_times(lambda call=call: call(x), lambda call=call: (call(there), queue.finish()))
+        rows.append((name, f"{here * 1e6:.0f} us", f"{took * 1e6:.0f} us", told if right else "WRONG"))
     table(f"The CPU and OpenCL's {queue.device.name.strip()}", rows)
     return within and equal
 

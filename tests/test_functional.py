@@ -22,7 +22,7 @@ from helpers import (
 )
 
 import cpool
-from cpool import dispatch
+from cpool import arrays, dispatch
 
 X = sample("float32", (2, 3, 10, 9))
 
@@ -906,6 +906,7 @@ def test_aligned_arrays():
         ([1000, 1001], "f2"),
     ):
         made = cpool.empty_aligned(shape, dtype)
+        assert not made.size or arrays.in_lines(made).size == -(-made.nbytes // 64) * 64
         assert made.dtype == dtype
         assert made.shape == (tuple(shape) if isinstance(shape, (tuple, list)) else (shape,))
         assert made.ctypes.data % 4096 == 0 or not made.size

@@ -169,17 +169,15 @@ def empty_aligned(shape: int | Sequence[int], dtype: Any = np.float32) -> Array:
 
 
 def in_lines(x: Array) -> Array:
-    """The bytes of a packed array to be read: to the end of their last cache line, if `empty_aligned` made them."""
-    home = x.base
-    while isinstance(home, np.ndarray):
+    """The bytes of a packed array to be read: to the end of their last cache line, if that is its own memory."""
+    home = x
+    while isinstance(home.base, np.ndarray):
         home = home.base
-    if isinstance(home, memoryview) and home.contiguous and not home.nbytes % LINE:
-        memory = np.frombuffer(home, np.uint8)
-        first = x.ctypes.data - memory.ctypes.data
-        end = -(-(first + x.nbytes) // LINE) * LINE
-        if first >= 0 and end <= memory.size:
-            return memory[first:end]
-    return x.reshape(-1).view(np.uint8)
+    plain, end = x.reshape(-1).view(np.uint8), x.ctypes.data + x.nbytes
+    more = -end % LINE
+    if not home.flags.owndata or end + more > home.ctypes.data + home.nbytes:
+        return plain
+    return np.lib.stride_tricks.as_strided(plain, (plain.size + more,), writeable=False)
 
 
 def is_bfloat16(dtype: np.dtype[Any]) -> bool:

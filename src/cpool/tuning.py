@@ -58,7 +58,14 @@ def measure(devices: Any = None, *, seconds: float = 10.0, verbose: bool = False
     if not 0 < seconds < math.inf:
         bad_value("seconds", seconds, "a positive number of seconds is needed")
     told: Callable[[str], None] = _tell if as_flag("verbose", verbose) else _nothing
-    engines = [engine for engine in map(_Queue, _names(devices)) if devices is not None or engine.is_fit()]
+    engines: list[_Queue] = []
+    for name in _names(devices):
+        try:
+            engines.append(_Queue(name).tried())
+        except BackendUnavailable as error:  # noqa: PERF203
+            if devices is not None:
+                raise
+            warnings.warn(f"cpool.tune leaves out {name}: {error}", RuntimeWarning, stacklevel=3)
     threads = cpu.get_num_threads()
     told("the memory")
     processor = Processor(memory=_memory())
@@ -117,14 +124,10 @@ class _Queue:
         self.sent = "{}: {}".format(*self.identity)  # what samples call it
         self.there = f"{self.sent}, there"
 
-    def is_fit(self) -> bool:
-        """Whether the device can pool; if not, a warning says why it is left out."""
-        try:
-            functional.global_avg_pool(np.ones((1, 1, 3, 5), np.float32), backend=self.name)
-        except BackendUnavailable as error:
-            warnings.warn(f"cpool.tune leaves out {self.name}: {error}", RuntimeWarning, stacklevel=4)
-            return False
-        return True
+    def tried(self) -> _Queue:
+        """Itself, after it has pooled something."""
+        functional.global_avg_pool(np.ones((1, 1, 3, 5), np.float32), backend=self.name)
+        return self
 
     def calls(
         self, function: Callable[..., Any], x: NDArray[Any], args: tuple[Any, ...], form: str

@@ -178,18 +178,19 @@ def _line(plan: Plan, pooled: tuple[Pooled, ...], outputs: int, enough: int) -> 
         return None
     starts, sizes, ends = table.starts, table.sizes, table.starts + table.sizes
     tall = any((a.windows.sizes > 1).any() for a in pooled[:-1])
-    if sizes.mean() > (NARROW if tall else WIDTH - 1) or (sizes < 1).any():
+    if sizes.mean() > (NARROW if tall else WIDTH - 1) or sizes.min() < 1 or sizes.max() * channels.length > LINE:
         return None
     if (np.diff(starts) < 0).any() or (np.diff(ends) < 0).any():
         return None
     fewest = -(-int(ends[-1] - starts[0]) * channels.length // LINE)
     more = enough * table.count * channels.length // max(outputs, 1)
-    for pieces in range(max(fewest, min(more, 2 * fewest)), table.count + 1):
-        series = -(-table.count // pieces)
+    series = -(-table.count // max(fewest, min(more, 2 * fewest)))
+    while series:
         firsts = np.arange(0, table.count, series)
         spans = (ends[np.minimum(firsts + series, table.count) - 1] - starts[firsts]) * channels.length
-        if spans.max() <= LINE:
-            return _Line(channels, series) if spans.min() >= WIDTH else None
+        if spans.min() >= WIDTH and spans.max() <= LINE:
+            return _Line(channels, series)
+        series -= 1 + series // 8
     return None
 
 

@@ -139,7 +139,7 @@ class _Piece:
         queue.flush()
 
     def _buffer(self, flags: Any, array: Array) -> Any:
-        """Memory of the device for an array of bytes, or the array's own where the device shares it."""
+        """Memory of the device for a packed array, or the array's own where the device shares it."""
         if self.shared:
             return cl.Buffer(self.queue.context, flags | cl.mem_flags.USE_HOST_PTR, hostbuf=array)
         return cl.Buffer(self.queue.context, flags, array.nbytes)
@@ -147,8 +147,10 @@ class _Piece:
     def _send(self) -> tuple[Any, list[Any]]:
         if not self._sent.size:
             return cl.Buffer(self.queue.context, cl.mem_flags.READ_ONLY, 1), []
-        buffer = self._buffer(cl.mem_flags.READ_ONLY, in_lines(self._sent))
-        return buffer, [] if self.shared else [cl.enqueue_copy(self.queue, buffer, self._sent, is_blocking=False)]
+        if self.shared:
+            return self._buffer(cl.mem_flags.READ_ONLY, in_lines(self._sent)), []
+        buffer = self._buffer(cl.mem_flags.READ_ONLY, self._sent)
+        return buffer, [cl.enqueue_copy(self.queue, buffer, self._sent, is_blocking=False)]
 
     def _room(self, result: Array, order: tuple[int, ...]) -> tuple[Any, Array]:
         """A buffer for a result, and the array of the host where it arrives, packed."""

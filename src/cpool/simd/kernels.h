@@ -61,7 +61,7 @@ static inline __attribute__((always_inline)) int NAME(strip)(const cpool_job *jo
     const int64_t *off = job->off;
     /* Rows of a few lines of cache each: the processor's own prefetching loses its way between them. */
     const int64_t pitch = run > 1 ? step : rows > 1 ? off[1] - off[0] : 0;
-    const int64_t ahead = pitch * (pitch < SHORT_ROW ? 2 * AHEAD : AHEAD);
+    const int64_t ahead = pitch * (pitch < SHORT_ROW && -pitch < SHORT_ROW ? 2 * AHEAD : AHEAD);
 #define PREFETCH(p)                                                                                                \
     for (int u = 0; u < count; u += 64 / (8 * SIZE))                                                               \
     cpool_prefetch((p), ahead + 8 * SIZE * u)

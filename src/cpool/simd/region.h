@@ -32,8 +32,8 @@ static inline __attribute__((always_inline)) void cpool_prefetch(const char *p, 
     (void)p, (void)ahead;
 #endif
 }
-#define AHEAD 16 /* rows, twice as many of fewer bytes than that: */
-#define SHORT_ROW 512
+#define AHEAD 16 /* rows, and twice as many short ones */
+#define SHORT_ROW 512 /* bytes from row to row, at least, of one that isn't short */
 #define AHEAD_BYTES 1536
 #define AHEAD_ROWS 4 /* of wide windows */
 

@@ -309,13 +309,13 @@ static inline void claim(char *p)
             const int64_t at = (int64_t)i * inner + ch;                                                            \
             BITS there, bits;                                                                                      \
             memcpy(&bits, p->grad + (o * inner + ch) * (int64_t)sizeof(BITS), sizeof(BITS));                       \
+            if (!(BITS)(bits << 1))                                                                                \
+                continue;                                                                                          \
             if (c->zeros && (uintptr_t)(p->to + at * (int64_t)sizeof(BITS)) >> PAGE_BITS != page) {                \
                 claim(p->to + at * (int64_t)sizeof(BITS));                                                         \
                 page = (uintptr_t)(p->to + at * (int64_t)sizeof(BITS)) >> PAGE_BITS;                               \
             }                                                                                                      \
             memcpy(&there, p->to + at * (int64_t)sizeof(BITS), sizeof(BITS));                                      \
-            if (!(BITS)(bits << 1))                                                                                \
-                continue;                                                                                          \
             if (!there) {                                                                                          \
                 memcpy(p->to + at * (int64_t)sizeof(BITS), &bits, sizeof(BITS));                                   \
                 continue;                                                                                          \

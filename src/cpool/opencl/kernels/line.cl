@@ -82,7 +82,7 @@ static inline single next_fold(place *p, long *divisor)
         sum += from[t * p->tap];
     if (++p->channel == p->channels) {
         p->channel = 0;
-        p->from += (int)(p->start[1] - p->start[0]) * p->tap;
+        p->from += (int)(p->start[1] - p->start[0]) * p->tap; /* behind the last window: anywhere, and not used */
         p->start++;
         p->size++;
         p->counted++;
