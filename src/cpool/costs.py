@@ -59,7 +59,6 @@ WORK: dict[str, dict[str, tuple[float, float]]] = {
 
 SORTS = ("average", "largest", "where")
 LAYOUTS = ("first", "last")  # where channels are: first, or so many last that neighbours are worked on side by side
-FRONT = 8  # that many
 KERNELS = tuple(f"{sort}, {layout}" for sort in SORTS for layout in LAYOUTS)  # what devices are measured at
 
 
@@ -110,8 +109,7 @@ def sort_of(plan: Plan) -> str:
 
 def kernel_of(plan: Plan) -> str:
     """Which of KERNELS runs the plan on a device."""
-    beside = any(k.x_stride == plan.item.itemsize and k.length >= FRONT for k in plan.kept)
-    return f"{sort_of(plan)}, {LAYOUTS[beside]}"
+    return f"{sort_of(plan)}, {LAYOUTS[plan.beside is not None]}"
 
 
 def _sort_on_cpu(plan: Plan) -> str:

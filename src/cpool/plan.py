@@ -43,6 +43,7 @@ LANES = 32
 BLOCK = 65536
 JOIN = 64  # windows of one and the same element, from which on they stay a row of their own
 NEAR = 16  # elements between columns below which they share lanes
+FRONT = 8  # elements of a kept axis from which on devices work on them side by side
 MAX_DIVISOR = 2**53
 MAX_ELEMENTS = 2**63 - 1
 
@@ -105,6 +106,12 @@ class Plan:
     pooled: tuple[Pooled, ...] = ()  # likewise
     slides: bool = False  # large windows move by small steps, and halves of them are worth it
     compiled: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def beside(self) -> Kept | None:
+        """The kept axis whose elements are neighbours, if there are enough of them."""
+        size = self.item.itemsize
+        return next((k for k in self.kept if k.x_stride == size and k.length >= FRONT), None)
 
     @property
     def lanes(self) -> int:
@@ -220,9 +227,11 @@ def packed_strides(shape: tuple[int, ...], order: tuple[int, ...], itemsize: int
     return tuple(strides)
 
 
-def packed(shape: tuple[int, ...], order: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    """A new array of `shape` whose axes lie in `order`."""
-    return np.ndarray(shape, dtype, strides=packed_strides(shape, order, dtype.itemsize))
+def packed(
+    shape: tuple[int, ...], order: tuple[int, ...], dtype: np.dtype[Any], memory: memoryview | None = None
+) -> np.ndarray[Any, Any]:
+    """A new array of `shape` whose axes lie in `order`, in memory of its own or in this."""
+    return np.ndarray(shape, dtype, memory, strides=packed_strides(shape, order, dtype.itemsize))
 
 
 def _distance(stride: int) -> int:

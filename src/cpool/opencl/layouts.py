@@ -10,7 +10,6 @@ import numpy as np
 import pyopencl as cl
 
 from cpool.arrays import name_of
-from cpool.costs import FRONT
 from cpool.errors import BackendUnavailable
 from cpool.plan import Cache, Kept, Plan, Pooled
 from cpool.windows import windows
@@ -112,7 +111,7 @@ def _sum_of(plan: Plan, kind: str, device: Any) -> tuple[str, int]:
 def _make(plan: Plan, context: Any, device: Any) -> Layout:
     size = plan.item.itemsize
     pooled = plan.pooled or (Pooled(windows(1, 1), size, size),)
-    beside = _beside(plan)
+    beside = plan.beside
     kept = [k for k in reversed(plan.kept) if k is not beside]  # the innermost first
     if beside is not None:
         kept.insert(0, beside)
@@ -198,12 +197,6 @@ def upload(context: Any, array: np.ndarray[Any, Any]) -> Any:
     """A buffer that holds these elements."""
     flags = cl.mem_flags.READ_ONLY | cl.mem_flags.COPY_HOST_PTR
     return cl.Buffer(context, flags, hostbuf=np.ascontiguousarray(array))
-
-
-def _beside(plan: Plan) -> Kept | None:
-    """The kept axis whose elements are neighbours, if there are some."""
-    size = plan.item.itemsize
-    return next((k for k in plan.kept if k.x_stride == size and k.length >= FRONT), None)
 
 
 def _magic(length: int) -> tuple[int, int]:

@@ -52,10 +52,10 @@ class Program:
                 warnings.simplefilter("ignore", cl.CompilerWarning)
                 self._built = cl.Program(context, text).build(["-cl-std=CL1.2", *options], [device])
         except cl.RuntimeError as error:
-            hint = NEWER if "unknown target CPU" in str(error) else ""
+            way_out = f"{NEWER}; or" if "unknown target CPU" in str(error) else ";"
             raise BackendUnavailable(
-                f"the backend 'opencl' can't build its kernels for {device.name.strip()}{hint}; "
-                f"or use backend='cpu'.\nBuilt with {' '.join(options)}: {error}"
+                f"the backend 'opencl' can't build its kernels for {device.name.strip()}{way_out} "
+                f"use backend='cpu'.\nBuilt with {' '.join(options)}: {error}"
             ) from error
         self._kernels: dict[tuple[int, str], Any] = {}
 

@@ -46,11 +46,10 @@ def run(plan: Plan, x: Array, out: Array, indices: Array | None, queues: tuple[A
 
 def fresh(plan: Plan, queue: Any) -> Array:
     """A new array for the result, which a device that shares the host's memory can write in place."""
-    shape, dtype = plan.out_shape, plan.out_dtype
-    if not devices.traits(queue.device).unified:
-        return packed(shape, plan.out_order, dtype)
-    memory = empty_aligned(product(shape) * dtype.itemsize, np.uint8)
-    return np.ndarray(shape, dtype, memory.data, strides=packed_strides(shape, plan.out_order, dtype.itemsize))
+    memory = None
+    if devices.traits(queue.device).unified:
+        memory = empty_aligned(product(plan.out_shape) * plan.out_dtype.itemsize, np.uint8).data
+    return packed(plan.out_shape, plan.out_order, plan.out_dtype, memory)
 
 
 def _pieces(

@@ -359,7 +359,7 @@ static inline __attribute__((always_inline)) void FN(scale_floats)(const char *x
     memcpy(out, some, (size_t)n * 4);
 }
 
-static void FN(cpool_scale_f32_)(const char *x, const double *factor, char *out, int64_t n, int one)
+static void FN3(cpool_scale, f32)(const char *x, const double *factor, char *out, int64_t n, int one)
 {
     int64_t i = 0;
     if (one)
@@ -527,7 +527,7 @@ const cpool_isa FN(cpool_table) = {
      }},
     {NULL, FN(cpool_find_8), FN(cpool_find_16), NULL, FN(cpool_find_32), NULL, NULL, NULL, FN(cpool_find_64)},
     ALL(cpool_first),
-    {FN3(cpool_scale, f16), FN3(cpool_scale, bf16), FN(cpool_scale_f32_), FN3(cpool_scale, f64)},
+    {FN3(cpool_scale, f16), FN3(cpool_scale, bf16), FN3(cpool_scale, f32), FN3(cpool_scale, f64)},
     FN(cpool_read),
 };
 #undef NONE8

@@ -285,17 +285,21 @@ static void clear(table *t)
         t->at[t->taken[--t->used]] = -1;
 }
 
+enum { PAGE = 4096 }; /* bytes */
+
 /* Memory that the operating system has yet to clear, about to be read, and then most likely written: asked for to write
- * at once. A page that was read first is taken away again at the first write, from all processors. */
-static inline void claim(char *p)
+ * at once. A page that was read first is taken away again at the first write, from all processors. The page's number. */
+static inline uintptr_t claim(char *p, uintptr_t last)
 {
+    const uintptr_t page = (uintptr_t)p / PAGE;
 #if (defined(__GNUC__) || defined(__clang__)) && (defined(__x86_64__) || defined(__i386__))
-    __asm__ volatile("addb $0, %0" : "+m"(*p) : : "cc");
+    if (page != last)
+        __asm__ volatile("addb $0, %0" : "+m"(*p) : : "cc");
 #else
-    (void)p;
+    (void)last;
 #endif
+    return page;
 }
-#define PAGE_BITS 12
 
 /* The bits are stored as they come: a gradient that is alone is its own sum, and a zero adds nothing. */
 #define PUT(BITS)                                                                                                  \
@@ -307,20 +311,19 @@ static inline void claim(char *p)
                 continue;                                                                                          \
             }                                                                                                      \
             const int64_t at = (int64_t)i * inner + ch;                                                            \
+            char *const element = p->to + at * (int64_t)sizeof(BITS);                                              \
             BITS there, bits;                                                                                      \
             memcpy(&bits, p->grad + (o * inner + ch) * (int64_t)sizeof(BITS), sizeof(BITS));                       \
             if (!(BITS)(bits << 1))                                                                                \
                 continue;                                                                                          \
-            if (c->zeros && (uintptr_t)(p->to + at * (int64_t)sizeof(BITS)) >> PAGE_BITS != page) {                \
-                claim(p->to + at * (int64_t)sizeof(BITS));                                                         \
-                page = (uintptr_t)(p->to + at * (int64_t)sizeof(BITS)) >> PAGE_BITS;                               \
-            }                                                                                                      \
-            memcpy(&there, p->to + at * (int64_t)sizeof(BITS), sizeof(BITS));                                      \
+            if (c->zeros)                                                                                          \
+                page = claim(element, page);                                                                       \
+            memcpy(&there, element, sizeof(BITS));                                                                 \
             if (!there) {                                                                                          \
-                memcpy(p->to + at * (int64_t)sizeof(BITS), &bits, sizeof(BITS));                                   \
+                memcpy(element, &bits, sizeof(BITS));                                                              \
                 continue;                                                                                          \
             }                                                                                                      \
-            if (!add_again(c, t, at, p->to + at * c->size, p->grad + (o * inner + ch) * c->size)) {                \
+            if (!add_again(c, t, at, element, p->grad + (o * inner + ch) * c->size)) {                             \
                 clear(t);                                                                                          \
                 return 0;                                                                                          \
             }                                                                                                      \

@@ -99,11 +99,10 @@ __kernel void pool(source x, ulong x_offset, target out, ulong out_offset, table
     if (item >= (number)end)
         return;
     table pooled = meta + HEAD + meta[0] * KEPT, inner = pooled + (POOLED - 1) * AXIS;
-    const number length = (number)inner[LENGTH], some = (number)meta[5], pieces = (length + some - 1) / some;
-    const number first = item % pieces * some, stop = min(length, first + some);
-    window w = window_of(x + x_offset, meta, item / pieces * length + first);
-    table start = meta + inner[STARTS] + first, size = meta + inner[SIZES] + first;
-    const int windows = (int)(stop - first), channels = (int)meta[3], tap = (int)(inner[X_STRIDE] / (long)sizeof(raw));
+    const series s = series_of(x + x_offset, meta, inner, item);
+    window w = s.w;
+    table start = meta + inner[STARTS] + s.first, size = meta + inner[SIZES] + s.first;
+    const int windows = (int)(s.stop - s.first), channels = (int)meta[3], tap = (int)(inner[X_STRIDE] / (long)sizeof(raw));
     const int span = (int)(start[windows - 1] + size[windows - 1] - start[0] - 1) * tap + channels;
     const uint rows = (uint)rows_of(&w);
     line l;
@@ -142,7 +141,7 @@ __kernel void pool(source x, ulong x_offset, target out, ulong out_offset, table
         w.out += inner[OUT_STRIDE];
     }
 #else
-    place p = {l.sum, start, size, meta + inner[COUNTED] + first, meta[2], w.others, tap, channels, 0};
+    place p = {l.sum, start, size, meta + inner[COUNTED] + s.first, meta[2], w.others, tap, channels, 0};
     long d;
     out += w.out;
 #ifdef PUT_FLOATS

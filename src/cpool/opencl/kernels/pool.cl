@@ -104,6 +104,22 @@ static inline long row_at(const window *w, table pooled, extent r, int field)
 }
 
 #if defined SERIES || defined LINE
+/* What a processor's item makes: results that follow each other along an axis, and the window of the first. */
+typedef struct {
+    number first, stop;
+    window w;
+} series;
+
+static inline series series_of(source x, table meta, table axis, number item)
+{
+    const number length = (number)axis[LENGTH], some = (number)meta[5], pieces = (length + some - 1) / some;
+    series s;
+    s.first = item % pieces * some;
+    s.stop = min(length, s.first + some);
+    s.w = window_of(x, meta, item / pieces * length + s.first);
+    return s;
+}
+
 /* The rows of a window one after the other: the same without a division. */
 typedef struct {
     long x, index;
@@ -305,7 +321,7 @@ static inline void gather_block(const window *w, table pooled, several sum[BLOCK
 #define CHANNELS
 #endif
 
-/* A processor's item makes some results that follow each other along the innermost axis: what they share is found once. */
+/* Results of an item, one after the other: what they share is found once. */
 __kernel void pool(source x, ulong x_offset, target out, ulong out_offset, table meta, table by, ulong end,
                    uint lanes, uint columns, uint beside, __local total *totals, __global long *where,
                    ulong where_offset)
@@ -315,12 +331,12 @@ __kernel void pool(source x, ulong x_offset, target out, ulong out_offset, table
         return;
     table pooled = meta + HEAD + meta[0] * KEPT, inner = pooled + (POOLED - 1) * AXIS;
     table axis = meta[1] ? meta + HEAD : inner;
-    const number length = (number)axis[LENGTH], some = (number)meta[5], pieces = (length + some - 1) / some;
-    const number first = item % pieces * some, stop = min(length, first + some);
-    window w = window_of(x + x_offset, meta, item / pieces * length + first);
+    const series s = series_of(x + x_offset, meta, axis, item);
+    const number stop = s.stop;
+    window w = s.w;
     out += out_offset;
     where += where_offset / 8;
-    for (number i = first;;) {
+    for (number i = s.first;;) {
 #ifdef CHANNELS
         const int whole = (int)min((long)(stop - i), min(w.left / SIDE, (long)BLOCK));
         if (whole >= WIDE) {
