@@ -1,6 +1,7 @@
-"""Every kernel once, and a race that is planted: for `oclgrind --data-races`, whose log is then read.
+"""Every kernel once, and two mistakes that are planted: for Oclgrind, whose log is then read.
 
-PYOPENCL_NO_CACHE=1 oclgrind --data-races --build-options -cl-opt-disable --log LOG python tests/races.py
+PYOPENCL_NO_CACHE=1 oclgrind --data-races --uninitialized --build-options -cl-opt-disable --log LOG \\
+    python tests/races.py
 python tests/races.py --judge LOG
 """
 
@@ -9,12 +10,26 @@ from __future__ import annotations
 import itertools
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 PLANTED = """
-__kernel void planted(__global int *out) { out[0] = get_global_id(0); }
+__kernel void planted_race(__global int *out) { out[0] = get_global_id(0); }
+__kernel void planted_unset(const __global int *none, __global int *out) { out[1] = none[0]; }
 """
+
+
+def keep_buffers(cl: Any) -> None:
+    """Release none: a buffer at the place of a smaller one is taken for unset where that one ended (Oclgrind 21.10)."""
+    kept = []
+
+    class Kept(cl.Buffer):
+        def __init__(self, *args: Any, **others: Any) -> None:
+            super().__init__(*args, **others)
+            kept.append(self)
+
+    cl.Buffer = Kept
 
 
 def run() -> None:
@@ -29,8 +44,11 @@ def run() -> None:
     queue = cl.CommandQueue(context)
     assert "Oclgrind" in queue.device.platform.name, queue.device.platform.name
 
-    out = cla.zeros(queue, 1, np.int32)
-    cl.Kernel(cl.Program(context, PLANTED).build(), "planted")(queue, (4,), (1,), out.data)
+    keep_buffers(cl)
+
+    out, program = cla.zeros(queue, 2, np.int32), cl.Program(context, PLANTED).build()
+    cl.Kernel(program, "planted_race")(queue, (4,), (1,), out.data)
+    cl.Kernel(program, "planted_unset")(queue, (1,), (1,), cl.Buffer(context, cl.mem_flags.READ_WRITE, 4), out.data)
 
     def there(x: np.ndarray) -> cla.Array:
         return cla.to_device(queue, x)
@@ -67,13 +85,13 @@ def run() -> None:
 
 
 def judge(log: str) -> int:
-    """Whether the planted race was found, and nothing else."""
-    reports = [r for r in log.split("\n\n") if r.strip()]
-    planted = [r for r in reports if "planted" in r]
-    others = [r for r in reports if "Kernel: " in r and "planted" not in r]
+    """Whether both of the planted mistakes were found, and nothing else."""
+    reports = [r for r in log.split("\n\n") if "Kernel: " in r]
+    found = {name: sum(f"Kernel: {name}\n" in r for r in reports) for name in ("planted_race", "planted_unset")}
+    others = [r for r in reports if "Kernel: planted_" not in r]
     print("\n\n".join(others))
-    print(f"{len(planted)} report(s) of the planted race, {len(others)} of others")
-    return 0 if planted and not others else 1
+    print(*(f"{count} report(s) of {name}" for name, count in {**found, "others": len(others)}.items()), sep=", ")
+    return 0 if all(found.values()) and not others else 1
 
 
 if __name__ == "__main__":
