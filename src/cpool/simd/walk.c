@@ -505,6 +505,7 @@ static void run_lanes(const cpool_call *c, const char *x, char *out, cursor *at,
             job->off = rows;
             job->n = c->inner.count[at->j];
             job->run = 1;
+            job->run_step = 0;
             /* results side by side with the same row of divisors become one row */
             int64_t entry = c->divisor_row[at->o] * c->inner.m + at->j;
             char *to = out + at->out + at->j * c->inner.out_stride;
@@ -578,19 +579,14 @@ static void clear(const cpool_call *c, double *acc, int64_t n)
 static void sum_block(const cpool_call *c, const char *x, const cursor *at, const int64_t *rows, block_span b,
                       double *sums, int64_t plane, scratch_map *s)
 {
-    cpool_job job;
-    int64_t step = c->inner.step * c->inner.x_stride;
-    job.base = x + at->x + (c->inner.start[at->j] + b.column * c->inner.step) * c->inner.x_stride;
-    job.off = rows + b.row;
-    job.rows = b.rows;
-    job.acc = s->acc;
-    job.plane = c->acc_len;
+    const int64_t step = c->inner.step * c->inner.x_stride;
+    const char *base = x + at->x + (c->inner.start[at->j] + b.column * c->inner.step) * c->inner.x_stride;
+    cpool_job job = {base, rows + b.row, b.rows, 1, 0, b.columns, s->acc, c->acc_len, 0};
     if (c->lanes == 1) {
         job.base += at->t * c->channel_tile * c->channel_x;
         job.run = b.columns;
         job.run_step = step;
         job.n = wide_n(c, at);
-        job.add = 0;
         add_line(c, s, &job, 1, 0, job.n);
         if (needs_settling(c)) {
             settle(c, &job, sums, plane);
@@ -602,8 +598,6 @@ static void sum_block(const cpool_call *c, const char *x, const cursor *at, cons
         return;
     }
     if (c->channels == 1 && !c->pack) {
-        job.n = b.columns;
-        job.run = 1;
         c->kernels->lanes[c->type](&job, 1, sums, plane);
         return;
     }
