@@ -286,6 +286,48 @@ def test_planes_that_are_summed_in_parts(dtype, simd):
             cpool.max_pool_backward(grad, indices, shape, axes=axis)
 
 
+def in_order(order: str, n: int, m: int) -> np.ndarray:
+    """m indices below n."""
+    random = np.random.default_rng(5)
+    some = random.integers(0, n, m)
+    once = random.permutation(n)[:m]
+    return {
+        "forward": np.sort(some),
+        "nearly forward": np.clip(np.sort(some) + random.integers(-150, 150, m), 0, n - 1),
+        "each once": np.sort(once),
+        "once but for the last": np.append(np.sort(once[1:]), once.max()),
+        "backward": np.sort(some)[::-1],
+        "anywhere": some,
+        "to and fro": np.arange(m) % 2 * (n - 1),
+    }[order]
+
+
+ORDERS_OF_INDICES = (
+    "forward", "nearly forward", "each once", "once but for the last", "backward", "anywhere", "to and fro",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("order", ORDERS_OF_INDICES)
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_indices_in_any_order(dtype, order, simd):
+    """In large planes sums slide along with the indices as far as these go forward; results know nothing of it."""
+    random = np.random.default_rng(6)
+    for shape, outputs in (((11, 70_001, 1), 30_000), ((9, 4003, 37), 1300), ((1, 70_001, 3), 20_000)):
+        places = np.broadcast_to(
+            in_order(order, shape[1], outputs)[None, :, None], (shape[0], outputs, shape[2])
+        ).copy()
+        grad = random.integers(-8, 9, places.shape).astype(dtype_of(dtype))  # whose sums are exact
+        sums = np.zeros(shape)
+        np.add.at(sums, (np.arange(shape[0])[:, None, None], places, np.arange(shape[2])), grad.astype(float))
+        run = functools.partial(cpool.max_pool_backward, grad, places, shape, axes=1)
+        assert_same_bits(run(), sums.astype(grad.dtype))
+        with cpool.threads(3), cpu.force_split():
+            assert_same_bits(run(out=np.full(shape, 7, grad.dtype)), sums.astype(grad.dtype))
+        places[-1, -1, -1] = shape[1]
+        with pytest.raises(ValueError, match=f"^indices: got {shape[1]}; "):
+            run()
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_large_planes_are_divided_in_part(dtype, engine):
     """More outputs than are divided at once, in one plane or a few, each piece of work dividing what it reads."""
@@ -296,16 +338,20 @@ def test_large_planes_are_divided_in_part(dtype, engine):
     average(dtype, "avg_pool2d", (1, 1, 303, 199), 3, stride=2, padding=1, count_include_pad=False)
 
 
-def test_a_plane_that_needs_sums_changes_no_other():
+@pytest.mark.parametrize("elements", [2100, 80_000])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_a_plane_that_needs_sums_changes_no_other(dtype, elements, simd):
     """Down to the bits of a signalling NaN: how planes are shared out must not matter."""
+    kind = dtype_of(dtype)
     indices = np.broadcast_to(np.arange(2048), (64, 2048)).copy()
     indices[0] %= 1000
-    grad = np.ones((64, 2048), np.float32)
-    grad[:, 5] = np.array(0x7F812345, np.uint32).view(np.float32)
+    grad = np.ones((64, 2048), kind)
+    bits = grad.view(f"u{kind.itemsize}")
+    bits[:, 5] = np.array(float("inf"), kind).view(bits.dtype) + 5
     results = []
     for threads in (1, 2, 3):
         with cpool.threads(threads), cpu.force_split():
-            results.append(cpool.max_pool_backward(grad, indices, (64, 8192), axes=1).view(np.uint32))
+            results.append(cpool.max_pool_backward(grad, indices, (64, elements), axes=1).view(bits.dtype))
     assert (results[0] == results[1]).all()
     assert (results[0] == results[2]).all()
 

@@ -85,8 +85,10 @@ cdef extern from "simd/cpool_simd.h" nogil:
     int64_t cpool_scatter_units(const cpool_scatter *c) noexcept
     int64_t cpool_scatter_scratch() noexcept
     int cpool_scatter_look(const cpool_scatter *c, const int64_t *indices, int64_t begin, int64_t end) noexcept
-    int cpool_scatter_run(const cpool_scatter *c, const char *grad, const int64_t *indices, char *out, int64_t begin,
-                          int64_t end, void *scratch) noexcept
+    ctypedef enum cpool_scattered "enum cpool_scattered":
+        CPOOL_SCATTERED, CPOOL_SCATTERED_BAD, CPOOL_SCATTERED_BLIND
+    cpool_scattered cpool_scatter_run(const cpool_scatter *c, const char *grad, const int64_t *indices, char *out,
+                                      int64_t begin, int64_t end, void *scratch) noexcept
     ctypedef unsigned int cpool_mode
     int CPOOL_MAXDIM, CPOOL_AVG, CPOOL_MAX
     int CPOOL_PATH_ROWS, CPOOL_PATH_PIXELS, CPOOL_PATH_LANES, CPOOL_PATH_WIDE, CPOOL_PATH_COPY, CPOOL_PATH_PLANES
@@ -121,6 +123,7 @@ cdef struct Team:
     int64_t partial
     int64_t next, arrived
     int64_t bad               # whether an index lies outside its plane
+    int64_t blind             # whether indices must be looked at first
     char *memory
     int64_t cost              # nanoseconds of the work on one thread
     int cpu                   # where the thread runs that started the region

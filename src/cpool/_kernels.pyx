@@ -162,8 +162,9 @@ cdef void run_blocks(const Team *team, int64_t begin, int64_t end, void *scratch
 
 
 cdef void run_scatter(const Team *team, int64_t begin, int64_t end, void *scratch) noexcept nogil:
-    if cpool_scatter_run(team.gradients, team.x, team.indices, team.out, begin, end, scratch):
-        cpool_take(<int64_t *> &team.bad)
+    cdef cpool_scattered how = cpool_scatter_run(team.gradients, team.x, team.indices, team.out, begin, end, scratch)
+    if how != CPOOL_SCATTERED:
+        cpool_take(<int64_t *> (&team.bad if how == CPOOL_SCATTERED_BAD else &team.blind))
 
 
 cdef void run_look(const Team *team, int64_t begin, int64_t end, void *scratch) noexcept nogil:
@@ -621,7 +622,7 @@ cdef class Scatter(Short):
     def __cinit__(self, dict spec, threads):
         cdef cpool_scatter *c = &self.c
         memset(c, 0, sizeof(cpool_scatter))
-        c.kernels = &find_isa(spec["isa"]).of[<int> CPOOL_AVG]
+        c.kernels = &find_isa(spec["isa"]).of[<int> CPOOL_MAX]
         c.type, c.size = spec["type"], spec["size"]
         c.outer, c.outputs, c.length, c.inner = spec["outer"], spec["outputs"], spec["length"], spec["inner"]
         cpool_scatter_cut(c)
@@ -640,40 +641,57 @@ cdef class Scatter(Short):
         """The result, in `out` if that isn't None. None, and nothing is written, if an index lies in no plane."""
         cdef cpool_scatter c = self.c
         cdef Team team
-        cdef int64_t units = cpool_scatter_units(&c), looks = c.outer * c.chunks
-        cdef bint fresh = out is None, look = not fresh or c.parted or not c.length
+        cdef bint fresh = out is None
         cdef int limit
-        cdef int64_t[::1] bounds
         if not c.outer or not c.inner:
             return self.result.empty() if fresh else out
         team.gradients = &c
         team.x = <const char *> cnp.PyArray_DATA(grad)
         team.indices = <int64_t *> cnp.PyArray_DATA(indices)
         team.together = 1
-        team.bad = 0
-        team.cost = looks * c.inner * 32 + 100
+        team.bad = team.blind = 0
         limit = self.threads()
-        if look and looks:
-            if c.parted:
-                bounds = cnp.PyArray_EMPTY(1, [2 * looks], cnp.NPY_INT64, 0)
-                c.lowest, c.highest = &bounds[0], &bounds[looks]
-            team.run = run_look
-            team.scratch = 64
-            run_all(&team, looks, team_size(team.cost, limit))
-            if team.bad:
-                return None
+        bounds = self.look(&team, limit, c.parted) if c.parted or not fresh or not c.length else None
+        if team.bad:
+            return None
         if fresh:
             out = self.result.zeros() if cpool_scatter_is_sparse(&c) else None
             c.zeros = out is not None
             if out is None:
                 out = self.result.empty()
         if c.length:
-            team.run = run_scatter
             team.out = <char *> cnp.PyArray_DATA(out)
-            team.cost = c.outer * c.inner * (c.length // 2 + 3 * c.outputs) + 100
-            team.scratch = cpool_scatter_scratch()
-            run_all(&team, units, team_size(team.cost, limit))
+            self.scatter(&team, limit)
+            if team.blind and not team.bad:
+                bounds = self.look(&team, limit, True)
+                c.zeros = False
+                if not team.bad:
+                    self.scatter(&team, limit)
         return None if team.bad else out
+
+    cdef object look(self, Team *team, int limit, bint note):
+        """Whether indices lie in their planes; and their bounds, if they are to be noted: these must be held."""
+        cdef cpool_scatter *c = <cpool_scatter *> team.gradients
+        cdef int64_t looks = c.outer * c.chunks
+        cdef cnp.ndarray bounds = None
+        if not looks:
+            return None
+        if note:
+            bounds = cnp.PyArray_EMPTY(1, [2 * looks], cnp.NPY_INT64, 0)
+            c.lowest = <int64_t *> cnp.PyArray_DATA(bounds)
+            c.highest = c.lowest + looks
+        team.run = run_look
+        team.cost = looks * c.inner * 32 + 100
+        team.scratch = 64
+        run_all(team, looks, team_size(team.cost, limit))
+        return bounds
+
+    cdef int scatter(self, Team *team, int limit) except -1:
+        cdef const cpool_scatter *c = team.gradients
+        team.run = run_scatter
+        team.cost = c.outer * c.inner * (c.length // 4 + c.outputs) + 100
+        team.scratch = cpool_scatter_scratch()
+        return run_all(team, cpool_scatter_units(c), team_size(team.cost, limit))
 
 
 def scale(cnp.ndarray x not None, cnp.ndarray factor not None, cnp.ndarray out not None, str isa, int kind, bint last,

@@ -205,17 +205,16 @@ void cpool_divided_run(const cpool_call *c, const cpool_division *d, const char 
 
 /* ---- gradients of the largest ---------------------------------------------------------------- */
 
-/* Gradients and indices are [outer][outputs][inner], the result is [outer][length][inner]. A plane is worked on in
- * segments; where there are several, `look` must have noted what indices there are in every chunk of outputs. */
+/* Gradients and indices are [outer][outputs][inner], the result is [outer][length][inner]. A plane may be worked on in
+ * segments: then `look` must have noted what indices there are in every chunk of outputs. */
 typedef struct {
-    const cpool_kernels *kernels; /* of averages */
+    const cpool_kernels *kernels; /* of the largest: their `finish` only rounds */
     int type, size;
     int64_t outer, outputs, length, inner;
-    /* set by cpool_scatter_cut: elements and channels of a piece of work, how many there are, chunks of outputs;
-     * elements, channels and planes that are summed together, and outputs that become doubles at a time */
-    int64_t segment, segments, group, groups, chunks, rows, width, planes, step;
-    int parted;                /* not all of a plane is summed at once: its indices must be looked at before */
-    int64_t *lowest, *highest; /* indices of each chunk of each plane */
+    /* set by cpool_scatter_cut: elements and channels of a piece of work, how many there are, chunks of outputs */
+    int64_t segment, segments, group, groups, chunks;
+    int parted;                /* there are several segments: indices must be looked at before */
+    int64_t *lowest, *highest; /* indices of each chunk of each plane, or NULL */
     int zeros;                 /* the result is all zeros already */
 } cpool_scatter;
 
@@ -227,9 +226,11 @@ int64_t cpool_scatter_scratch(void);
 /* Whether an index of chunks [begin, end), counted through all planes, lies outside its plane; notes the bounds, if
  * there is room for them. */
 int cpool_scatter_look(const cpool_scatter *c, const int64_t *indices, int64_t begin, int64_t end);
-/* Run pieces [begin, end). Whether an index lies outside its plane; of parted planes only `look` can tell. */
-int cpool_scatter_run(const cpool_scatter *c, const char *grad, const int64_t *indices, char *out, int64_t begin,
-                      int64_t end, void *scratch);
+/* Run pieces [begin, end). BAD: an index lies outside its plane (of parted planes only `look` can tell). BLIND: indices
+ * come in an order that takes what `look` notes; all is to be run again, with that. */
+enum cpool_scattered { CPOOL_SCATTERED, CPOOL_SCATTERED_BAD, CPOOL_SCATTERED_BLIND };
+enum cpool_scattered cpool_scatter_run(const cpool_scatter *c, const char *grad, const int64_t *indices, char *out,
+                                       int64_t begin, int64_t end, void *scratch);
 
 /* ---- channels by their factors ---------------------------------------------------------------- */
 

@@ -1,5 +1,7 @@
 /* Gradients of the largest: each is added to the element of the plane that its index names, in the order of the
- * outputs. Planes are worked on in segments that stay in cache; who owns a segment adds everything that falls there. */
+ * outputs. Sums are doubles (pairs of them for doubles), for as many elements at a time as stay in cache. Outputs come
+ * more or less in the order of the elements: so these are a window that slides over the plane. Where they don't, the
+ * plane is gone over piece by piece, by what is known of the indices of each chunk of outputs. */
 
 #include "cpool_simd.h"
 #include "scalar.h"
@@ -15,41 +17,37 @@ static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
 enum {
-    SUMS = 16384,     /* sums at a time */
+    SUMS = 65536,     /* doubles that sums are in: they stay in L2 */
+    FEW = 4096,       /* ... in L1, which is tried first */
+    PASS = 16384,     /* sums at a time, where nothing slides */
     CHANNELS = 16,    /* neighbours that are summed together, or a multiple */
-    TOGETHER = 2048,  /* sums of small planes that are worked on together: they stay in L1 */
-    SEGMENT = 131072, /* elements of a piece of work */
-    SHARES = 16,      /* pieces of work that there should be */
+    SHARES = 8,       /* pieces of work that there should be */
     SHORTEST = 16384, /* elements of a piece that is worth it */
-    SOME = 1024,      /* gradients that become doubles at a time; a row of sums at least */
+    SOME = 1024,      /* gradients that become doubles at a time; at least those of one output */
     CHUNK = 64,       /* outputs whose indices have common bounds */
-    SPARSE = 4,       /* elements for each output: most get nothing */
+    SPARSE = 16,      /* elements for each output: most get nothing */
     SMALL = 512,      /* elements of a plane that is not worth the difference */
+    TABLED = 4096,    /* gradients of a piece, there */
     SLOTS = 1024      /* elements of a piece that get more than one, where most get nothing */
 };
 
-int cpool_scatter_is_sparse(const cpool_scatter *c)
-{
-    return c->outputs * SPARSE <= c->length && (c->outputs == 1 || c->length > SMALL);
-}
+int cpool_scatter_is_sparse(const cpool_scatter *c) { return c->outputs * SPARSE <= c->length && c->length > SMALL; }
 
 void cpool_scatter_cut(cpool_scatter *c)
 {
-    int64_t shares = parts(SHARES, most(c->outer, 1)), longest = most(SEGMENT / most(c->inner, 1), 64);
-    c->group = c->inner;
+    int64_t shares = parts(SHARES, most(c->outer, 1)), longest = c->length;
+    c->group = least(c->inner, SUMS / 4);
     if (shares > 1 && c->inner >= 4 * CHANNELS) /* channels share nothing: split them first */
-        c->group = most(parts(parts(c->inner, shares), CHANNELS), 2) * CHANNELS;
+        c->group = most(parts(parts(c->group, shares), CHANNELS), 4) * CHANNELS;
+    if (cpool_scatter_is_sparse(c)) /* few enough that the table of those that meet has room */
+        c->group = least(c->group, most(TABLED / most(c->outputs, 1) / CHANNELS, 1) * CHANNELS);
     shares = parts(shares, parts(most(c->inner, 1), most(c->group, 1)));
     if (shares > 1)
-        longest = least(longest, most(parts(c->length, shares), parts(SHORTEST, most(c->group, 1))));
+        longest = most(parts(c->length, shares), parts(SHORTEST, most(c->group, 1)));
     c->segment = most(least(c->length, longest), 1);
     c->segments = most(parts(c->length, c->segment), 1);
     c->groups = parts(c->inner, most(c->group, 1));
-    c->width = least(most(c->group, 1), most(SUMS / c->segment / CHANNELS, 1) * CHANNELS);
-    c->rows = SUMS / c->width;
-    c->step = most(SOME / c->width, 1);
-    c->parted = c->segments > 1 || c->rows < c->segment;
-    c->planes = c->segments == 1 && c->width == c->inner ? most(TOGETHER / c->segment, 1) : 1;
+    c->parted = c->segments > 1;
     c->chunks = parts(c->outputs, CHUNK);
 }
 
@@ -65,7 +63,7 @@ typedef struct {
 
 int64_t cpool_scatter_scratch(void)
 {
-    return (int64_t)sizeof(double) * 4 * SUMS + (int64_t)sizeof(table);
+    return (int64_t)sizeof(double) * (SUMS + SUMS / 4) + (int64_t)sizeof(table);
 }
 
 int cpool_scatter_look(const cpool_scatter *c, const int64_t *indices, int64_t begin, int64_t end)
@@ -102,153 +100,355 @@ static int misses(const piece *p, int64_t k)
     return p->lowest && (p->highest[k] < p->segment || p->lowest[k] >= p->segment + p->n);
 }
 
+/* ---- where no element gets more than one: gradients are put as they are ------------------------------- */
+
+enum outcome { DONE, BAD, TOO_FAR, NOT_FINITE, TWICE };
+enum { AHEAD = 16384 }; /* bytes that become zeros at a time, just before something is put there */
+
+/* Elements from `from` to `end` become zeros, but no more than AHEAD of them. Up to where. */
+static int64_t clear_some(const cpool_scatter *c, const piece *p, int64_t from, int64_t end)
+{
+    const int64_t row = c->inner * c->size, n = least(end - from, most(AHEAD / row, 1));
+    if (p->b == c->inner)
+        memset(p->to + from * row, 0, (size_t)(n * row));
+    else
+        for (int64_t i = from; i < from + n; i++)
+            memset(p->to + i * row, 0, (size_t)(p->b * c->size));
+    return from + n;
+}
+
+/* A gradient that is alone, as its own sum: -0 has no sign. What becomes of the bits of a NaN is left to the sums (it
+ * is `taken`), but for those of floats: in sums they stay, and are quiet. */
+static inline uint64_t alone_64(int type, uint64_t bits, uint64_t *taken)
+{
+    (void)type;
+    *taken |= bits << 1 > UINT64_C(0xffe) << 52;
+    return bits << 1 ? bits : 0;
+}
+
+static inline uint32_t alone_32(int type, uint32_t bits, uint32_t *taken)
+{
+    float x;
+    (void)type, (void)taken;
+    memcpy(&x, &bits, 4);
+    x += 0.0f;
+    memcpy(&bits, &x, 4);
+    return bits;
+}
+
+static inline uint16_t alone_16(int type, uint16_t bits, uint16_t *taken)
+{
+    const unsigned size = bits & 0x7fffu;
+    *taken |= size > (type == CPOOL_F16 ? 0x7c00u : 0x7f80u);
+    return size ? bits : 0;
+}
+
+/* How many of these planes could be done; there are several only if each is one piece. */
+#define RUN_ONCE(NAME, BITS, ALONE, INNER, CHANNELS)                                                               \
+    static NOINLINE int64_t NAME(const cpool_scatter *c, const piece *p, int64_t planes, enum outcome *outcome)    \
+    {                                                                                                              \
+        const int64_t n = p->n, segment = p->segment, outputs = c->outputs, inner = INNER, b = CHANNELS;           \
+        const int type = c->type;                                                                                  \
+        const int64_t *index = p->index;                                                                           \
+        const char *grad = p->grad;                                                                                \
+        char *to = p->to;                                                                                          \
+        BITS taken = 0;                                                                                            \
+        int64_t cleared = 0;                                                                                       \
+        for (int64_t plane = 0; plane < planes; plane++) {                                                         \
+            uint64_t safe = (uint64_t)least(cleared, n);                                                           \
+            for (int64_t first = 0; first < outputs; first += CHUNK) {                                             \
+                if (misses(p, first / CHUNK))                                                                      \
+                    continue;                                                                                      \
+                for (int64_t o = first; o < least(first + CHUNK, outputs) && (inner == 1 || !taken); o++)          \
+                    for (int64_t ch = 0; ch < b; ch++) {                                                           \
+                        const int64_t element = index[o * inner + ch];                                             \
+                        const uint64_t i = (uint64_t)element - (uint64_t)segment;                                  \
+                        if (i >= safe) {                                                                           \
+                            if (element < 0 || element >= c->length) {                                             \
+                                *outcome = BAD;                                                                    \
+                                return plane;                                                                      \
+                            }                                                                                      \
+                            if (i >= (uint64_t)n)                                                                  \
+                                continue; /* another piece's */                                                    \
+                            while (cleared <= (int64_t)i)                                                          \
+                                cleared = clear_some(c, p, plane * n + cleared, planes * n) - plane * n;           \
+                            safe = (uint64_t)least(cleared, n);                                                    \
+                        }                                                                                          \
+                        char *const place = to + ((int64_t)i * inner + ch) * (int64_t)sizeof(BITS);                \
+                        BITS there, bits;                                                                          \
+                        memcpy(&there, place, sizeof there);                                                       \
+                        memcpy(&bits, grad + (o * inner + ch) * (int64_t)sizeof bits, sizeof bits);                \
+                        taken |= there;                                                                            \
+                        bits = ALONE(type, bits, &taken);                                                          \
+                        memcpy(place, &bits, sizeof bits);                                                         \
+                    }                                                                                              \
+                if (taken) {                                                                                       \
+                    *outcome = TWICE;                                                                              \
+                    return plane;                                                                                  \
+                }                                                                                                  \
+            }                                                                                                      \
+            while (cleared < n)                                                                                    \
+                cleared = clear_some(c, p, plane * n + cleared, planes * n) - plane * n;                           \
+            cleared -= n;                                                                                          \
+            index += outputs * inner;                                                                              \
+            grad += outputs * inner * (int64_t)sizeof(BITS);                                                       \
+            to += n * inner * (int64_t)sizeof(BITS);                                                               \
+        }                                                                                                          \
+        *outcome = DONE;                                                                                           \
+        return planes;                                                                                             \
+    }
+RUN_ONCE(run_once_16, uint16_t, alone_16, c->inner, p->b)
+RUN_ONCE(run_once_32, uint32_t, alone_32, c->inner, p->b)
+RUN_ONCE(run_once_64, uint64_t, alone_64, c->inner, p->b)
+RUN_ONCE(run_once_16_alone, uint16_t, alone_16, 1, 1)
+RUN_ONCE(run_once_32_alone, uint32_t, alone_32, 1, 1)
+RUN_ONCE(run_once_64_alone, uint64_t, alone_64, 1, 1)
+#undef RUN_ONCE
+
+static int64_t run_once(const cpool_scatter *c, const piece *p, int64_t planes, enum outcome *outcome)
+{
+    if (c->inner == 1)
+        return (c->size == 2   ? run_once_16_alone
+                : c->size == 4 ? run_once_32_alone
+                               : run_once_64_alone)(c, p, planes, outcome);
+    return (c->size == 2 ? run_once_16 : c->size == 4 ? run_once_32 : run_once_64)(c, p, planes, outcome);
+}
+
 /* ---- where most elements get something: a sum for each ------------------------------------------- */
 
+/* Sums of n elements of b channels, from `first` on, counted in the plane; `low` only for pairs. */
 typedef struct {
-    double *acc, *low, *some, *totals;
-    double scale; /* of doubles: below 1 nothing runs over */
+    double *acc, *low;
+    int64_t first, n, b;
+    int64_t half; /* what a window that slides leaves behind: half of what there is room for */
 } sums;
 
-/* Add `count` outputs of b channels. Whether something fell outside of [segment, segment + n). On its own, so that
- * the loop has the registers to itself. */
-static NOINLINE int add_some(const int64_t *restrict index, int64_t inner, const double *restrict some, int64_t count,
-                             int64_t b, int64_t segment, int64_t n, double *restrict acc)
+static void sums_clear(const sums *s, int64_t from, int64_t n)
 {
-    uint64_t elsewhere = 0;
-    for (int64_t o = 0; o < count; o++, index += inner, some += b)
-        for (int64_t ch = 0; ch < b; ch++) {
-            const uint64_t at = (uint64_t)index[ch] - (uint64_t)segment;
-            if (at < (uint64_t)n)
-                acc[at * (uint64_t)b + (uint64_t)ch] += some[ch];
-            else
-                elsewhere = 1;
-        }
-    return (int)elsewhere;
+    memset(s->acc + from * s->b, 0, (size_t)(n * s->b) * 8);
+    if (s->low)
+        memset(s->low + from * s->b, 0, (size_t)(n * s->b) * 8);
 }
 
-static NOINLINE int add_one_by_one(const int64_t *restrict index, const double *restrict some, int64_t count,
-                                   int64_t segment, int64_t n, double *restrict acc)
-{
-    uint64_t elsewhere = 0;
-    for (int64_t o = 0; o < count; o++) {
-        const uint64_t at = (uint64_t)index[o] - (uint64_t)segment;
-        if (at < (uint64_t)n)
-            acc[at] += some[o];
-        else
-            elsewhere = 1;
+/* Add gradients [from, count), counted with their channels: `apart` from output to output. One that falls elsewhere is
+ * left out, and there were such if this returns -1; or (STOP) it is where this ends, and is returned. On its own, so
+ * that the loop has the registers to itself. */
+#define ADD(NAME, GRAD, STOP, MORE)                                                                                \
+    static NOINLINE int64_t NAME(const int64_t *restrict index, int64_t inner, const char *restrict grad,          \
+                                 int64_t apart, int64_t from, int64_t count, const sums *s)                        \
+    {                                                                                                              \
+        const int64_t first = s->first, b = s->b;                                                                  \
+        const uint64_t n = (uint64_t)s->n;                                                                         \
+        double *restrict acc = s->acc, *restrict low = s->low;                                                     \
+        int64_t end = count;                                                                                       \
+        (void)low;                                                                                                 \
+        if (inner == 1) {                                                                                          \
+            for (int64_t o = from; o < count; o++) {                                                               \
+                const uint64_t at = (uint64_t)index[o] - (uint64_t)first;                                          \
+                GRAD g;                                                                                            \
+                memcpy(&g, grad + o * (int64_t)sizeof g, sizeof g);                                                \
+                if (at < n)                                                                                        \
+                    MORE;                                                                                          \
+                else if (STOP)                                                                                     \
+                    return o;                                                                                      \
+                else                                                                                               \
+                    end = -1;                                                                                      \
+            }                                                                                                      \
+            return end;                                                                                            \
+        }                                                                                                          \
+        int64_t o = from / b, ch = from % b;                                                                       \
+        apart *= (int64_t)sizeof(GRAD);                                                                            \
+        for (index += o * inner, grad += o * apart; o < count / b; o++, ch = 0, index += inner, grad += apart)     \
+            for (; ch < b; ch++) {                                                                                 \
+                const uint64_t i = (uint64_t)index[ch] - (uint64_t)first, at = i * (uint64_t)b + (uint64_t)ch;     \
+                GRAD g;                                                                                            \
+                memcpy(&g, grad + ch * (int64_t)sizeof g, sizeof g);                                               \
+                if (i < n)                                                                                         \
+                    MORE;                                                                                          \
+                else if (STOP)                                                                                     \
+                    return o * b + ch;                                                                             \
+                else                                                                                               \
+                    end = -1;                                                                                      \
+            }                                                                                                      \
+        return end;                                                                                                \
     }
-    return (int)elsewhere;
+#define MORE_PAIR                                                                                                  \
+    do {                                                                                                           \
+        cpool_pair sum = {acc[at], low[at]}, one = {g, 0.0};                                                       \
+        sum = cpool_pair_add(sum, one);                                                                            \
+        acc[at] = sum.hi;                                                                                          \
+        low[at] = sum.lo;                                                                                          \
+    } while (0)
+ADD(add_floats, float, 1, acc[at] += (double)g)
+ADD(add_doubles, double, 1, acc[at] += (double)g)
+ADD(add_pairs, double, 1, MORE_PAIR)
+ADD(add_what_fits, double, 0, acc[at] += (double)g)
+ADD(add_pairs_that_fit, double, 0, MORE_PAIR)
+#undef ADD
+#undef MORE_PAIR
+
+/* Gradients of `count` outputs as doubles, packed. */
+static void load(const cpool_scatter *c, const char *grad, int64_t count, int64_t b, double *some)
+{
+    if (b == c->inner)
+        cpool_load_floats(c->type, grad, count * b, some);
+    else
+        for (int64_t o = 0; o < count; o++)
+            cpool_load_floats(c->type, grad + o * c->inner * c->size, b, some + o * b);
 }
 
-static int add_pairs(const int64_t *index, int64_t inner, const double *some, int64_t count, int64_t b,
-                     int64_t segment, int64_t n, double *acc, double *low)
+/* Round the first `n` elements of these sums and put them to where they belong. */
+static void put(const cpool_scatter *c, const piece *p, const sums *s, int64_t n)
 {
-    int elsewhere = 0;
-    for (int64_t o = 0; o < count; o++, index += inner, some += b)
-        for (int64_t ch = 0; ch < b; ch++) {
-            const uint64_t i = (uint64_t)index[ch] - (uint64_t)segment;
-            if (i >= (uint64_t)n) {
-                elsewhere = 1;
-                continue;
-            }
-            const int64_t at = (int64_t)i * b + ch;
-            cpool_pair sum = {acc[at], low[at]}, one = {some[ch], 0.0};
-            sum = cpool_pair_add(sum, one);
-            acc[at] = sum.hi;
-            low[at] = sum.lo;
+    const double one = 1.0;
+    const int64_t lines = s->b == c->inner ? 1 : n, length = s->b == c->inner ? n * s->b : s->b;
+    for (int64_t i = 0; i < lines; i++) {
+        const int64_t at = (s->first - p->segment + i) * c->inner * c->size;
+        const cpool_result line = {s->acc + i * length, 0, &one, &one, length, p->to + at, 1};
+        c->kernels->finish[CPOOL_SUM_F][c->type](&line, 1, 0);
+    }
+}
+
+/* Pairs as doubles, for `n` elements; whether all are finite. */
+static int join_pairs(const sums *s, int64_t n)
+{
+    int odd = 0;
+    for (int64_t i = 0; i < n * s->b; i++) {
+        s->acc[i] += s->low[i];
+        odd |= !(s->acc[i] - s->acc[i] == 0.0);
+    }
+    return !odd;
+}
+
+/* Let the window go on until it holds element `to`, with what it leaves behind put. */
+static enum outcome slide(const cpool_scatter *c, const piece *p, sums *s, int64_t to)
+{
+    const int64_t half = s->half;
+    while (to >= s->first + s->n) {
+        if (s->low && !join_pairs(s, half))
+            return NOT_FINITE;
+        put(c, p, s, half);
+        memcpy(s->acc, s->acc + half * s->b, (size_t)(half * s->b) * 8);
+        if (s->low)
+            memcpy(s->low, s->low + half * s->b, (size_t)(half * s->b) * 8);
+        sums_clear(s, half, half);
+        s->first += half;
+        s->n = least(2 * half, p->segment + p->n - s->first); /* what lies behind the piece must not be taken */
+    }
+    return DONE;
+}
+
+/* A window of `room` sums slides over the piece. Some gradient may belong to what it left behind: TOO_FAR. */
+static enum outcome run_sliding(const cpool_scatter *c, const piece *p, double *memory, int64_t room)
+{
+    const int64_t inner = c->inner, b = p->b, last = p->segment + p->n;
+    const int pairs = c->type == CPOOL_F64, straight = c->type == CPOOL_F32;
+    double *some = memory + SUMS;
+    sums s = {memory, pairs ? memory + room / 2 : NULL, p->segment, p->n, b, 0};
+    enum outcome outcome;
+    if (p->n * b * (1 + pairs) > room) {
+        s.half = room / (1 + pairs) / 2 / b;
+        s.n = 2 * s.half;
+        if (!s.half)
+            return TOO_FAR;
+    }
+    sums_clear(&s, 0, s.n);
+    const int64_t chunk = p->lowest ? CHUNK : c->outputs, step = straight ? chunk : most(SOME / b, 1);
+    for (int64_t first = 0, count; first < c->outputs; first += count) {
+        const int64_t k = first / chunk;
+        count = least(least(step, (k + 1) * chunk - first), c->outputs - first);
+        if (misses(p, k))
+            continue;
+        const int64_t *index = p->index + first * inner;
+        const char *grad = p->grad + first * inner * c->size;
+        if (!straight)
+            load(c, grad, count, b, some);
+        for (int64_t at = 0;; at++) {
+            at = straight ? add_floats(index, inner, grad, inner, at, count * b, &s)
+                 : pairs  ? add_pairs(index, inner, (const char *)some, b, at, count * b, &s)
+                          : add_doubles(index, inner, (const char *)some, b, at, count * b, &s);
+            if (at == count * b)
+                break;
+            const int64_t element = index[at / b * inner + at % b];
+            if (element < 0 || element >= c->length)
+                return BAD;
+            if (element < p->segment || element >= last)
+                continue; /* another piece's */
+            if (element < s.first)
+                return TOO_FAR;
+            if ((outcome = slide(c, p, &s, element)) != DONE)
+                return outcome;
+            at--;
         }
-    return elsewhere;
+    }
+    if ((outcome = slide(c, p, &s, last - 1)) != DONE)
+        return outcome;
+    if (pairs && !join_pairs(&s, last - s.first))
+        return NOT_FINITE;
+    put(c, p, &s, last - s.first);
+    return DONE;
 }
 
-/* Add all that falls here. Whether something fell elsewhere. */
-static int add(const cpool_scatter *c, const piece *p, const sums *s)
+/* Add all that falls here, `scale` times as large. */
+static void add(const cpool_scatter *c, const piece *p, const sums *s, double *some, double scale)
 {
-    const int64_t inner = c->inner, b = p->b;
-    int elsewhere = 0;
+    const int64_t inner = c->inner, b = s->b, step = most(SOME / b, 1);
     for (int64_t k = 0; k < c->chunks; k++) {
         if (misses(p, k))
             continue;
-        const int64_t end = least((k + 1) * CHUNK, c->outputs), step = c->step;
+        const int64_t end = least((k + 1) * CHUNK, c->outputs);
         for (int64_t first = k * CHUNK; first < end; first += step) {
             const int64_t count = least(step, end - first);
-            const int64_t *index = p->index + first * inner;
-            if (b == inner)
-                cpool_load_floats(c->type, p->grad + first * inner * c->size, count * b, s->some);
-            else
-                for (int64_t o = 0; o < count; o++)
-                    cpool_load_floats(c->type, p->grad + (first + o) * inner * c->size, b, s->some + o * b);
-            if (s->scale != 1.0)
+            load(c, p->grad + first * inner * c->size, count, b, some);
+            if (scale != 1.0)
                 for (int64_t i = 0; i < count * b; i++)
-                    s->some[i] *= s->scale;
-            if (c->type == CPOOL_F64)
-                elsewhere |= add_pairs(index, inner, s->some, count, b, p->segment, p->n, s->acc, s->low);
-            else if (inner == 1)
-                elsewhere |= add_one_by_one(index, s->some, count, p->segment, p->n, s->acc);
-            else
-                elsewhere |= add_some(index, inner, s->some, count, b, p->segment, p->n, s->acc);
+                    some[i] *= scale;
+            (s->low ? add_pairs_that_fit : add_what_fits)(p->index + first * inner, inner, (const char *)some, b, 0,
+                                                          count * b, s);
         }
     }
-    return elsewhere;
 }
 
 /* The pairs as doubles. Where one is not finite, all are added again 2^128 times smaller: then nothing runs over on
  * the way, and no bit that matters is lost. */
-static void settle_pairs(const cpool_scatter *c, const piece *p, const sums *s)
+static void settle_pairs(const cpool_scatter *c, const piece *p, const sums *s, double *some, double *totals)
 {
-    const int64_t n = p->n * p->b;
-    const sums again = {s->acc, s->low, s->some, s->totals, 0x1p-128};
-    int odd = 0;
+    const int64_t n = s->n * s->b;
+    if (join_pairs(s, s->n))
+        return;
+    memcpy(totals, s->acc, (size_t)n * 8);
+    sums_clear(s, 0, s->n);
+    add(c, p, s, some, 0x1p-128);
     for (int64_t i = 0; i < n; i++) {
-        s->totals[i] = s->acc[i] + s->low[i];
-        odd |= !(s->totals[i] - s->totals[i] == 0.0);
+        const double high = s->acc[i];
+        if (totals[i] - totals[i] == 0.0)
+            s->acc[i] = totals[i];
+        else
+            s->acc[i] = high != high ? (double)NAN : high - high == 0.0 ? (high + s->low[i]) * 0x1p128 : high;
     }
-    if (odd) {
-        memset(s->acc, 0, (size_t)n * 8);
-        memset(s->low, 0, (size_t)n * 8);
-        add(c, p, &again);
-        for (int64_t i = 0; i < n; i++)
-            if (!(s->totals[i] - s->totals[i] == 0.0)) {
-                const double high = s->acc[i];
-                s->totals[i] = high != high ? (double)NAN : high - high == 0.0 ? (high + s->low[i]) * 0x1p128 : high;
-            }
-    }
-    memcpy(s->acc, s->totals, (size_t)n * 8);
 }
 
-/* Several planes, if each fits as a whole: what was just written piece by piece is not quickly read in vectors. */
-static int run_dense(const cpool_scatter *c, const piece *whole, int64_t planes, const sums *s)
+/* As many elements at a time as there is room for, each time from all outputs. */
+static void run_in_passes(const cpool_scatter *c, const piece *p, double *memory)
 {
-    const int64_t inner = c->inner, width = c->width, rows = c->rows;
-    const double one = 1.0;
-    int elsewhere = 0;
-    for (int64_t channel = 0; channel < whole->b; channel += width)
-        for (int64_t row = 0; row < whole->n; row += rows) {
-            piece p = *whole;
-            p.b = least(width, whole->b - channel);
-            p.n = least(rows, whole->n - row);
-            p.segment += row;
-            p.grad += channel * c->size;
-            p.index += channel;
-            p.to += (row * inner + channel) * c->size;
-            const int64_t size = p.n * p.b;
-            memset(s->acc, 0, (size_t)(planes * size) * 8);
-            if (c->type == CPOOL_F64)
-                memset(s->low, 0, (size_t)(planes * size) * 8);
-            for (int64_t q = 0; q < planes; q++) {
-                const sums here = {s->acc + q * size, s->low + q * size, s->some, s->totals, 1.0};
-                elsewhere |= add(c, &p, &here);
-                if (c->type == CPOOL_F64)
-                    settle_pairs(c, &p, &here);
-                p.grad += c->outputs * inner * c->size;
-                p.index += c->outputs * inner;
-            }
-            const int64_t lines = p.b == inner ? 1 : p.n, n = p.b == inner ? planes * size : p.b;
-            for (int64_t i = 0; i < lines; i++) {
-                const cpool_result line = {s->acc + i * n, 0, &one, &one, n, p.to + i * inner * c->size, 1};
-                c->kernels->finish[CPOOL_SUM_F][c->type](&line, 1, 0);
-            }
+    const int64_t width = most(PASS / p->n / CHANNELS, 1) * CHANNELS, rows = PASS / least(width, p->b);
+    double *some = memory + SUMS;
+    for (int64_t channel = 0; channel < p->b; channel += width)
+        for (int64_t row = 0; row < p->n; row += rows) {
+            piece q = *p;
+            q.segment += row;
+            q.n = least(rows, p->n - row);
+            q.grad += channel * c->size;
+            q.index += channel;
+            q.to += (row * c->inner + channel) * c->size;
+            const sums s = {memory, c->type == CPOOL_F64 ? memory + PASS : NULL, q.segment, q.n,
+                            least(width, p->b - channel), 0};
+            sums_clear(&s, 0, s.n);
+            add(c, &q, &s, some, 1.0);
+            if (s.low)
+                settle_pairs(c, &q, &s, some, memory + 2 * PASS);
+            put(c, &q, &s, s.n);
         }
-    return elsewhere;
 }
 
 /* ---- where most get nothing: zeros, and gradients put among them ---------------------------------- */
@@ -288,7 +488,7 @@ static void clear(table *t)
 enum { PAGE = 4096 }; /* bytes */
 
 /* Memory that the operating system has yet to clear, about to be read, and then most likely written: asked for to write
- * at once. A page that was read first is taken away again at the first write, from all processors. The page's number. */
+ * at once. A page that was read first is taken away again at the first write, from all processors. The page it was. */
 static inline uintptr_t claim(char *p, uintptr_t last)
 {
     const uintptr_t page = (uintptr_t)p / PAGE;
@@ -366,41 +566,56 @@ static int run_sparse(const cpool_scatter *c, const piece *p, table *t, int *els
 }
 #undef PUT
 
-int cpool_scatter_run(const cpool_scatter *c, const char *grad, const int64_t *indices, char *out, int64_t begin,
-                      int64_t end, void *scratch)
+static piece piece_at(const cpool_scatter *c, const char *grad, const int64_t *indices, char *out, int64_t unit)
 {
-    const int64_t inner = c->inner;
+    int64_t plane = unit, part = 0, group = 0;
+    if (c->groups > 1 || c->segments > 1) { /* divisions would cost more than a small plane */
+        group = unit % c->groups;
+        part = unit / c->groups % c->segments;
+        plane = unit / c->groups / c->segments;
+    }
+    const int64_t inner = c->inner, channel = group * c->group, first = plane * c->outputs * inner + channel;
+    piece p;
+    p.segment = part * c->segment;
+    p.n = least(c->segment, c->length - p.segment);
+    p.b = least(c->group, inner - channel);
+    p.lowest = c->lowest ? c->lowest + plane * c->chunks : NULL;
+    p.highest = c->highest ? c->highest + plane * c->chunks : NULL;
+    p.grad = grad + first * c->size;
+    p.index = indices + first;
+    p.to = out + ((plane * c->length + p.segment) * inner + channel) * c->size;
+    return p;
+}
+
+enum cpool_scattered cpool_scatter_run(const cpool_scatter *c, const char *grad, const int64_t *indices, char *out,
+                                       int64_t begin, int64_t end, void *scratch)
+{
     double *const memory = (double *)scratch;
-    const sums s = {memory, memory + SUMS, memory + 2 * SUMS, memory + 3 * SUMS, 1.0};
-    table *t = (table *)(void *)(memory + 4 * SUMS);
-    const int sparse = cpool_scatter_is_sparse(c);
+    table *t = (table *)(void *)(memory + SUMS + SUMS / 4);
+    const int sparse = cpool_scatter_is_sparse(c), whole = c->groups == 1 && c->segments == 1 && !c->lowest;
+    enum outcome outcome = DONE;
     int elsewhere = 0;
+    int64_t room = FEW, unit = begin;
+    /* Planes are alike: what doesn't do for one is not tried for the next. */
+    while (!sparse && unit < end && outcome == DONE) {
+        const piece p = piece_at(c, grad, indices, out, unit);
+        unit += run_once(c, &p, whole ? end - unit : 1, &outcome);
+    }
     t->used = 0;
     if (sparse)
         memset(t->at, 255, sizeof t->at);
-    int64_t group = begin % c->groups, part = begin / c->groups % c->segments, plane = begin / c->groups / c->segments;
-    for (int64_t unit = begin; unit < end; unit++) {
-        const int64_t channel = group * c->group;
-        piece p;
-        p.segment = part * c->segment;
-        p.n = least(c->segment, c->length - p.segment);
-        p.b = least(c->group, inner - channel);
-        p.lowest = c->lowest ? c->lowest + plane * c->chunks : NULL;
-        p.highest = c->highest ? c->highest + plane * c->chunks : NULL;
-        p.grad = grad + (plane * c->outputs * inner + channel) * c->size;
-        p.index = indices + plane * c->outputs * inner + channel;
-        p.to = out + ((plane * c->length + p.segment) * inner + channel) * c->size;
-        if (!sparse || !run_sparse(c, &p, t, &elsewhere)) { /* each for itself: how work is cut must not matter */
-            const int64_t planes = sparse ? 1 : least(c->planes, end - unit);
-            elsewhere |= run_dense(c, &p, planes, &s);
-            unit += planes - 1;
-            plane += planes - 1;
-        }
-        if (++group == c->groups) { /* divisions would cost more than a small plane */
-            group = 0;
-            if (++part == c->segments)
-                part = 0, plane++;
-        }
+    for (; unit < end && outcome != BAD; unit++) {
+        const piece p = piece_at(c, grad, indices, out, unit);
+        if (sparse && run_sparse(c, &p, t, &elsewhere)) /* each for itself: how work is cut must not matter */
+            continue;
+        for (outcome = TOO_FAR; room <= SUMS; room *= SUMS / FEW)
+            if ((outcome = run_sliding(c, &p, memory, room)) != TOO_FAR)
+                break;
+        if (outcome == DONE || outcome == BAD)
+            continue;
+        if (!p.lowest)
+            return CPOOL_SCATTERED_BLIND;
+        run_in_passes(c, &p, memory);
     }
-    return elsewhere && !c->parted;
+    return outcome == BAD || (elsewhere && !c->parted) ? CPOOL_SCATTERED_BAD : CPOOL_SCATTERED;
 }
