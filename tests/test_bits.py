@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from helpers import BFLOAT16, FLOATS, assert_same_bits, call, check, dtype_of, p
 
 import cpool
 from cpool import cpu
+from cpool.plan import plans
 
 CASES = {
     "ragged": ("adaptive_avg_pool2d", (3, 5, 23, 19), (7, 5), {}),
@@ -28,6 +30,7 @@ CASES = {
     "a volume": ("adaptive_avg_pool3d", (2, 3, 9, 11, 13), (2, 3, 4), {}),
 }
 LAYOUTS = ("contiguous", "channels_last", "sparse")
+LAST: dict[str, Any] = {"data_format": "channels_last"}
 TYPES = [*FLOATS, "complex64"]
 HERE = [e for e in ENGINES if e.simd in SIMD]
 
@@ -260,6 +263,35 @@ def test_bfloat16_is_float32_rounded(simd):
         direct = cpool.adaptive_avg_pool2d(x, size)
         detour = cpool.adaptive_avg_pool2d(x.astype(np.float32), size, dtype=BFLOAT16)
         assert_same_bits(direct, detour)
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, "int8", "uint16", "int64", "complex64"])
+def test_rows_in_turn_add_up_as_rows_together(dtype, simd, monkeypatch):
+    """Inputs beyond the caches, whose rows are read one at a time, and those within: in the same company's order."""
+    found: list[list[np.ndarray]] = []
+    for far in (False, True):
+        monkeypatch.setattr(cpu, "FAR", 0 if far else 1 << 62)
+        monkeypatch.setattr(cpu, "FAR_ROW", 0)
+        plans.clear()
+        results = [
+            (check if far and channels == 65 else call)(
+                operation, sample(dtype, shape, wide=True), size, **LAST, **options
+            )
+            for channels in (17, 65, 257, 1033)
+            for operation, shape, size, options in (
+                ("adaptive_avg_pool2d", (2, 11, 9, channels), (3, 4), {}),
+                ("avg_pool2d", (1, 9, 10, channels), 3, {"stride": 2, "padding": 1}),
+                ("global_avg_pool", (1, 261, 257, channels) if channels == 17 else (1, 19, 23, channels), None, {}),
+            )
+        ]
+        if dtype != "complex64":
+            x = sample(dtype, (2, 11, 9, 263))
+            results += cpool.adaptive_max_pool2d(x, (3, 1), return_indices=True, **LAST)
+            results.append(cpool.adaptive_max_pool2d(x, (3, 1), **LAST))
+        found.append(results)
+    plans.clear()
+    for near, far_away in zip(*found, strict=True):
+        assert_same_bits(far_away, near)
 
 
 SMALL_PLANES = [

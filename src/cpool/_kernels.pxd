@@ -51,7 +51,7 @@ cdef extern from "simd/cpool_simd.h" nogil:
         int64_t tiles
         const cpool_tile *tile
         int64_t channel_tile
-        int quick
+        int quick, far
         int64_t plane, line, results
         const int64_t *divisor_row
         const double *divisor

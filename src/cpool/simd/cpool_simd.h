@@ -44,6 +44,7 @@ typedef struct {
     double *acc;   /* OUT: n accumulators (two planes, `plane` apart, where the kind needs them) */
     int64_t plane;
     int add;       /* add to what acc holds, instead of starting from zero */
+    int far;       /* rows come from beyond the caches: in the order of memory, then, one at a time */
 } cpool_job;
 
 /* Windows of one line: output i adds count[i] columns from start[i], `step` apart, c channels each. */
@@ -167,7 +168,7 @@ typedef struct cpool_call {
     int64_t tiles;
     const cpool_tile *tile;             /* PATH_ROWS: of the inner axis */
     int64_t channel_tile;               /* PATH_PIXELS and PATH_WIDE: channels at a time */
-    int quick;                          /* PATH_PIXELS: windows have few taps */
+    int quick, far;                     /* PATH_PIXELS: windows have few taps; x is larger than caches */
     int64_t plane, line, results;       /* PATH_PLANES: elements of a plane and of a line of it, results, all neighbours */
     const int64_t *divisor_row;         /* which row of the divisor table outer window o uses */
     const double *divisor, *reciprocal; /* rows of inner.m entries */

@@ -216,6 +216,7 @@ static void prepare_slots(const cpool_call *c, scratch_map *s, int64_t slots)
         job->acc = s->acc + g * c->planes * c->acc_len;
         job->plane = c->acc_len;
         job->add = 0;
+        job->far = pixels && c->far;
         cpool_result *r = &s->results[g];
         r->sums = settled ? job->acc : s->sums + g * c->sums_len;
         r->plane = settled ? c->acc_len : c->group * c->sums_len;
@@ -250,7 +251,7 @@ static int is_thin(const cpool_call *c, const cpool_tile *tile)
 /* Whether windows of channels go straight to results: their taps are few and stay in L1 while channels follow. */
 static int is_quick(const cpool_call *c)
 {
-    return c->quick && c->kernels->pixels[c->type] && is_own(c) && c->dense_out && c->row_off && !c->pack;
+    return c->quick && !c->far && c->kernels->pixels[c->type] && is_own(c) && c->dense_out && c->row_off && !c->pack;
 }
 
 /* Rows into lines, and lines into windows. */
@@ -467,7 +468,7 @@ static void run_global(const cpool_call *c, const char *x, char *out, cursor *at
     const int64_t out_step = last < 0 ? 0 : c->kept_out[last];
     while (units) {
         int64_t position = last < 0 ? 0 : at->kept[last], run = least(least(length - position, units), c->group);
-        cpool_job job = {x + at->x + start, rows, count, run, x_step, c->inner.count[0], s->acc, c->acc_len, 0};
+        cpool_job job = {x + at->x + start, rows, count, run, x_step, c->inner.count[0], s->acc, c->acc_len, 0, 0};
         c->kernels->lanes[c->type](&job, 1, s->sums, c->group);
         if (out_step == c->out_size || run == 1)
             s->results[0] = (cpool_result){s->sums, c->group, c->divisor, c->reciprocal, run, out + at->out, 1};
@@ -581,7 +582,7 @@ static void sum_block(const cpool_call *c, const char *x, const cursor *at, cons
 {
     const int64_t step = c->inner.step * c->inner.x_stride;
     const char *base = x + at->x + (c->inner.start[at->j] + b.column * c->inner.step) * c->inner.x_stride;
-    cpool_job job = {base, rows + b.row, b.rows, 1, 0, b.columns, s->acc, c->acc_len, 0};
+    cpool_job job = {base, rows + b.row, b.rows, 1, 0, b.columns, s->acc, c->acc_len, 0, c->far};
     if (c->lanes == 1) {
         job.base += at->t * c->channel_tile * c->channel_x;
         job.run = b.columns;
@@ -614,7 +615,7 @@ static void sum_block(const cpool_call *c, const char *x, const cursor *at, cons
                 gather(s->tile, p, take, step, c->channels, c->channel_x, c->size, c->swap);
                 p = s->tile;
             }
-            cpool_job lane = {p, &zero, 1, whole, lane_elements * c->size, lane_elements, s->acc, c->acc_len, 1};
+            cpool_job lane = {p, &zero, 1, whole, lane_elements * c->size, lane_elements, s->acc, c->acc_len, 1, 0};
             if (whole)
                 c->kernels->lines[c->type](&lane, 1, 0);
             lane.base += whole * lane_elements * c->size;
@@ -626,7 +627,7 @@ static void sum_block(const cpool_call *c, const char *x, const cursor *at, cons
         }
     const int64_t start[8] = {0}, count[8] = {least(CPOOL_LANES, b.columns)};
     cpool_fold fold = {1, c->channels, 1, start, count, CPOOL_LANES / 8, 0, NULL, NULL, 0};
-    cpool_job line = {NULL, NULL, 0, 0, 0, 0, s->acc, c->acc_len, 0};
+    cpool_job line = {NULL, NULL, 0, 0, 0, 0, s->acc, c->acc_len, 0, 0};
     c->kernels->fold[c->type](&line, 1, &fold, sums, 0, plane);
 }
 
