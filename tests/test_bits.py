@@ -267,7 +267,7 @@ def test_bfloat16_is_float32_rounded(simd):
 
 @pytest.mark.parametrize("dtype", [*FLOATS, "int8", "uint16", "int64", "complex64"])
 def test_rows_in_turn_add_up_as_rows_together(dtype, simd, monkeypatch):
-    """Inputs beyond the caches, whose rows are read one at a time, and those within: in the same company's order."""
+    """Inputs beyond the caches, whose rows are read one at a time, and those within are added in one order."""
     found: list[list[np.ndarray]] = []
     for far in (False, True):
         monkeypatch.setattr(cpu, "FAR", 0 if far else 1 << 62)

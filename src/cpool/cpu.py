@@ -219,8 +219,8 @@ GROUP = 2048  # elements of the lines that are worked on together
 LINES = 64  # the most of them; as in simd/walk.c
 STRIP = 64  # elements of a line that AVX-512 keeps in registers
 PAD = 16
-FAR = 2**24  # bytes of an input beyond the caches, whose rows of channels come fastest in their own order,
-FAR_ROW = 2048  # if they are at least so many bytes
+FAR = 2**25  # bytes of an input beyond the caches: it comes fastest in its own order, asked for early;
+FAR_ROW = 2048  # of rows of channels so does what has at least so many bytes
 TAPS = 64  # of windows that channels pass one strip after the other
 SMALL = 256  # elements, and results, of planes that are worth pooling side by side
 ROW_TABLE = 32768  # rows of outer windows that are listed once; more are listed as they come
@@ -530,7 +530,7 @@ def build(plan: Plan) -> _kernels.Call:
         "channel_out": channel_out,
         "channel_tile": channel_tile,
         "quick": max_rows * width <= TAPS,
-        "far": plan.elements * plan.item.itemsize > FAR and channels * plan.item.itemsize >= FAR_ROW,
+        "far": plan.elements * plan.item.itemsize > FAR and (channels == 1 or channels * plan.item.itemsize >= FAR_ROW),
         "lanes": plan.lanes,
         "tiles": tiles,
         "divisor_row": rows,

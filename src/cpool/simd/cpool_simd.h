@@ -44,7 +44,7 @@ typedef struct {
     double *acc;   /* OUT: n accumulators (two planes, `plane` apart, where the kind needs them) */
     int64_t plane;
     int add;       /* add to what acc holds, instead of starting from zero */
-    int far;       /* rows come from beyond the caches: in the order of memory, then, one at a time */
+    int far;       /* rows come from beyond the caches: in the order of memory, then, and asked for early */
 } cpool_job;
 
 /* Windows of one line: output i adds count[i] columns from start[i], `step` apart, c channels each. */

@@ -471,8 +471,8 @@ static inline __attribute__((always_inline)) double *NAME(windows)(const cpool_j
                                                                  double *sums, int64_t plane)
 {
     const char *base = job->base;
-    /* A window's rows have gaps between them, which the processor's own prefetching would rather fill. */
-    const int64_t ahead = job->rows > AHEAD_ROWS ? job->off[AHEAD_ROWS] - job->off[0] : 0;
+    /* Between rows there are gaps, which the processor's own prefetching would rather fill; long ones outrun it. */
+    const int64_t ahead = job->rows > AHEAD_ROWS ? job->off[AHEAD_ROWS] - job->off[0] : job->far ? AHEAD_FAR : 0;
     for (int64_t t = 0; t < job->run; t++, base += job->run_step) {
         A a[4];
         NAME(window)(job, base, ahead, a, vectors);

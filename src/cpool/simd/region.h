@@ -36,7 +36,7 @@ static inline __attribute__((always_inline)) void cpool_prefetch(const char *p, 
 #define SHORT_ROW 512 /* bytes from row to row, at least, of one that isn't short */
 #define AHEAD_BYTES 1536
 #define AHEAD_ROWS 4 /* of wide windows */
-#define AHEAD_FAR 8192 /* of rows one at a time */
+#define AHEAD_FAR 8192 /* of what is read in the order of memory */
 
 /* The last elements of a row, fewer than eight, without reading or writing one too many. */
 static inline __attribute__((always_inline)) void cpool_copy_tail(void *to, const void *from, int n, const size_t size)

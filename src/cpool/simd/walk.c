@@ -468,7 +468,7 @@ static void run_global(const cpool_call *c, const char *x, char *out, cursor *at
     const int64_t out_step = last < 0 ? 0 : c->kept_out[last];
     while (units) {
         int64_t position = last < 0 ? 0 : at->kept[last], run = least(least(length - position, units), c->group);
-        cpool_job job = {x + at->x + start, rows, count, run, x_step, c->inner.count[0], s->acc, c->acc_len, 0, 0};
+        cpool_job job = {x + at->x + start, rows, count, run, x_step, c->inner.count[0], s->acc, c->acc_len, 0, c->far};
         c->kernels->lanes[c->type](&job, 1, s->sums, c->group);
         if (out_step == c->out_size || run == 1)
             s->results[0] = (cpool_result){s->sums, c->group, c->divisor, c->reciprocal, run, out + at->out, 1};
@@ -507,6 +507,7 @@ static void run_lanes(const cpool_call *c, const char *x, char *out, cursor *at,
             job->n = c->inner.count[at->j];
             job->run = 1;
             job->run_step = 0;
+            job->far = c->far;
             /* results side by side with the same row of divisors become one row */
             int64_t entry = c->divisor_row[at->o] * c->inner.m + at->j;
             char *to = out + at->out + at->j * c->inner.out_stride;
