@@ -22,7 +22,7 @@ enum {
     PASS = 16384,     /* sums at a time, where nothing slides */
     CHANNELS = 16,    /* neighbours that are summed together, or a multiple */
     SHARES = 8,       /* pieces of work that there should be */
-    SHORTEST = 16384, /* elements of a piece that is worth it */
+    SHORTEST = 65536, /* elements of a piece that is worth it */
     SOME = 1024,      /* gradients that become doubles at a time; at least those of one output */
     CHUNK = 64,       /* outputs whose indices have common bounds */
     SPARSE = 16,      /* elements for each output: most get nothing */
@@ -35,7 +35,7 @@ int cpool_scatter_is_sparse(const cpool_scatter *c) { return c->outputs * SPARSE
 
 void cpool_scatter_cut(cpool_scatter *c)
 {
-    int64_t shares = parts(SHARES, most(c->outer, 1)), longest = c->length;
+    int64_t shares = least(parts(SHARES, most(c->outer, 1)), c->length * c->inner / SHORTEST), longest = c->length;
     c->group = least(c->inner, SUMS / 4);
     if (shares > 1 && c->inner >= 4 * CHANNELS) /* channels share nothing: split them first */
         c->group = most(parts(parts(c->group, shares), CHANNELS), 4) * CHANNELS;
@@ -43,7 +43,7 @@ void cpool_scatter_cut(cpool_scatter *c)
         c->group = least(c->group, most(TABLED / most(c->outputs, 1) / CHANNELS, 1) * CHANNELS);
     shares = parts(shares, parts(most(c->inner, 1), most(c->group, 1)));
     if (shares > 1)
-        longest = most(parts(c->length, shares), parts(SHORTEST, most(c->group, 1)));
+        longest = parts(c->length, shares);
     c->segment = most(least(c->length, longest), 1);
     c->segments = most(parts(c->length, c->segment), 1);
     c->groups = parts(c->inner, most(c->group, 1));
@@ -501,8 +501,8 @@ static inline uintptr_t claim(char *p, uintptr_t last)
     return page;
 }
 
-/* The bits are stored as they come: a gradient that is alone is its own sum, and a zero adds nothing. */
-#define PUT(BITS)                                                                                                  \
+/* A gradient that is alone is its own sum, and a zero adds nothing. */
+#define PUT(BITS, ALONE)                                                                                           \
     for (int64_t o = first; o < last; o++)                                                                         \
         for (int64_t ch = 0; ch < b; ch++) {                                                                       \
             const uint64_t i = (uint64_t)p->index[o * inner + ch] - (uint64_t)p->segment;                          \
@@ -512,7 +512,7 @@ static inline uintptr_t claim(char *p, uintptr_t last)
             }                                                                                                      \
             const int64_t at = (int64_t)i * inner + ch;                                                            \
             char *const element = p->to + at * (int64_t)sizeof(BITS);                                              \
-            BITS there, bits;                                                                                      \
+            BITS there, bits, unused = 0;                                                                          \
             memcpy(&bits, p->grad + (o * inner + ch) * (int64_t)sizeof(BITS), sizeof(BITS));                       \
             if (!(BITS)(bits << 1))                                                                                \
                 continue;                                                                                          \
@@ -520,6 +520,7 @@ static inline uintptr_t claim(char *p, uintptr_t last)
                 page = claim(element, page);                                                                       \
             memcpy(&there, element, sizeof(BITS));                                                                 \
             if (!there) {                                                                                          \
+                bits = ALONE(c->type, bits, &unused);                                                              \
                 memcpy(element, &bits, sizeof(BITS));                                                              \
                 continue;                                                                                          \
             }                                                                                                      \
@@ -544,11 +545,11 @@ static int run_sparse(const cpool_scatter *c, const piece *p, table *t, int *els
         const int64_t first = k * CHUNK, last = least(first + CHUNK, c->outputs);
         switch (c->size) {
         case 2:
-            PUT(uint16_t);
+            PUT(uint16_t, alone_16);
         case 4:
-            PUT(uint32_t);
+            PUT(uint32_t, alone_32);
         default:
-            PUT(uint64_t);
+            PUT(uint64_t, alone_64);
         }
     }
     for (int64_t k = 0; k < t->used; k++) {
@@ -597,7 +598,7 @@ enum cpool_scattered cpool_scatter_run(const cpool_scatter *c, const char *grad,
     int elsewhere = 0;
     int64_t room = FEW, unit = begin;
     /* Planes are alike: what doesn't do for one is not tried for the next. */
-    while (!sparse && unit < end && outcome == DONE) {
+    while (!c->zeros && unit < end && outcome == DONE) {
         const piece p = piece_at(c, grad, indices, out, unit);
         unit += run_once(c, &p, whole ? end - unit : 1, &outcome);
     }
