@@ -106,7 +106,7 @@ static inline __attribute__((always_inline)) int NAME(strip)(const cpool_job *jo
     return 0;
 }
 
-/* Rows into accumulators in memory, from element 0 to n. */
+/* Rows into accumulators in memory, from element 0 to n; those `ahead` are asked for. */
 #define ROWS 8
 static inline __attribute__((always_inline)) A NAME(some_rows)(A a, const char *const *p, int64_t at, int rows)
 {
@@ -122,9 +122,8 @@ static inline __attribute__((always_inline)) A NAME(some_rows)(A a, const char *
 #endif
 }
 
-static void NAME(rows)(const char *const *p, int rows, ACC *acc, int64_t plane, int64_t n, int add)
+static void NAME(rows)(const char *const *p, int rows, int64_t ahead, ACC *acc, int64_t plane, int64_t n, int add)
 {
-    const int64_t ahead = rows > 1 ? rows * (p[1] - p[0]) : 0;
     int64_t i = 0;
 #define SOME(R)                                                                                                    \
     case R:                                                                                                        \
@@ -150,30 +149,6 @@ static void NAME(rows)(const char *const *p, int rows, ACC *acc, int64_t plane, 
     }
 }
 
-/* Rows one after the other into accumulators in memory: what comes from afar comes fastest in its own order. */
-static void NAME(in_turn)(const cpool_job *job, const char *base)
-{
-    ACC *acc = (ACC *)job->acc;
-    const int64_t n = job->n, plane = job->plane;
-    int add = job->add;
-    for (int64_t r = 0; r < job->rows; r++)
-        for (int64_t t = 0; t < job->run; t++, add = 1) {
-            const char *p = base + job->off[r] + t * job->run_step;
-            int64_t i = 0;
-            for (; i + 16 <= n; i += 16) {
-                A a = add ? A_LD(acc + i, plane) : A_ZERO(), b = add ? A_LD(acc + i + 8, plane) : A_ZERO();
-                for (int u = 0; u < 16 * SIZE; u += 64)
-                    cpool_prefetch(p + i * SIZE, AHEAD_FAR + u);
-                A_ST(acc + i, plane, ADDX(a, XLD(p + i * SIZE)));
-                A_ST(acc + i + 8, plane, ADDX(b, XLD(p + (i + 8) * SIZE)));
-            }
-            for (; i < n; i += 8) {
-                A a = add ? A_LD(acc + i, plane) : A_ZERO();
-                A_ST(acc + i, plane, ADDX(a, n - i < 8 ? XLDN(p + i * SIZE, (int)(n - i)) : XLD(p + i * SIZE)));
-            }
-        }
-}
-
 static inline __attribute__((always_inline)) void NAME(line)(const cpool_job *job, const char *base)
 {
     ACC *acc = (ACC *)job->acc;
@@ -190,23 +165,24 @@ static inline __attribute__((always_inline)) void NAME(line)(const cpool_job *jo
 #undef STRIP_OF
         return;
     }
-    if (job->far && job->rows && job->run) {
-        NAME(in_turn)(job, base);
-        return;
-    }
+    /* What comes from afar comes fastest in its own order: a row at a time. */
+    const int together = job->far ? 1 : ROWS;
     const char *p[ROWS];
     int filled = 0, add = job->add;
+#define ADD_ROWS                                                                                                   \
+    NAME(rows)(p, filled, job->far ? AHEAD_FAR : filled > 1 ? filled * (p[1] - p[0]) : 0, acc, job->plane, n, add)
     for (int64_t r = 0; r < job->rows; r++)
         for (int64_t t = 0; t < job->run; t++) {
             p[filled++] = base + job->off[r] + t * job->run_step;
-            if (filled == ROWS) {
-                NAME(rows)(p, ROWS, acc, job->plane, n, add);
+            if (filled == together) {
+                ADD_ROWS;
                 filled = 0;
                 add = 1;
             }
         }
     if (filled || !add) /* without a row, nothing is what the line holds */
-        NAME(rows)(p, filled, acc, job->plane, n, add);
+        ADD_ROWS;
+#undef ADD_ROWS
 }
 
 /* Add the rows of each job into its line. */

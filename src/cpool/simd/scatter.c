@@ -105,16 +105,19 @@ static int misses(const piece *p, int64_t k)
 enum outcome { DONE, BAD, TOO_FAR, NOT_FINITE, TWICE };
 enum { AHEAD = 16384 }; /* bytes that become zeros at a time, just before something is put there */
 
-/* Elements from `from` to `end` become zeros, but no more than AHEAD of them. Up to where. */
-static int64_t clear_some(const cpool_scatter *c, const piece *p, int64_t from, int64_t end)
+/* Elements become zeros from `from` on, at least to `to`, and not behind `end`: AHEAD of them at a time. Up to where. */
+static int64_t clear(const cpool_scatter *c, const piece *p, int64_t from, int64_t to, int64_t end)
 {
-    const int64_t row = c->inner * c->size, n = least(end - from, most(AHEAD / row, 1));
-    if (p->b == c->inner)
-        memset(p->to + from * row, 0, (size_t)(n * row));
-    else
-        for (int64_t i = from; i < from + n; i++)
-            memset(p->to + i * row, 0, (size_t)(p->b * c->size));
-    return from + n;
+    const int64_t row = c->inner * c->size;
+    for (int64_t n; from < to; from += n) {
+        n = least(end - from, most(AHEAD / row, 1));
+        if (p->b == c->inner)
+            memset(p->to + from * row, 0, (size_t)(n * row));
+        else
+            for (int64_t i = from; i < from + n; i++)
+                memset(p->to + i * row, 0, (size_t)(p->b * c->size));
+    }
+    return from;
 }
 
 /* A gradient that is alone, as its own sum: -0 has no sign. What becomes of the bits of a NaN is left to the sums (it
@@ -155,7 +158,8 @@ static inline uint16_t alone_16(int type, uint16_t bits, uint16_t *taken)
         BITS taken = 0;                                                                                            \
         int64_t cleared = 0;                                                                                       \
         for (int64_t plane = 0; plane < planes; plane++) {                                                         \
-            uint64_t safe = (uint64_t)least(cleared, n);                                                           \
+            const int64_t before = plane * n;                                                                      \
+            uint64_t safe = (uint64_t)least(cleared - before, n);                                                  \
             for (int64_t first = 0; first < outputs; first += CHUNK) {                                             \
                 if (misses(p, first / CHUNK))                                                                      \
                     continue;                                                                                      \
@@ -170,9 +174,8 @@ static inline uint16_t alone_16(int type, uint16_t bits, uint16_t *taken)
                             }                                                                                      \
                             if (i >= (uint64_t)n)                                                                  \
                                 continue; /* another piece's */                                                    \
-                            while (cleared <= (int64_t)i)                                                          \
-                                cleared = clear_some(c, p, plane * n + cleared, planes * n) - plane * n;           \
-                            safe = (uint64_t)least(cleared, n);                                                    \
+                            cleared = clear(c, p, cleared, before + (int64_t)i + 1, planes * n);                   \
+                            safe = (uint64_t)least(cleared - before, n);                                           \
                         }                                                                                          \
                         char *const place = to + ((int64_t)i * inner + ch) * (int64_t)sizeof(BITS);                \
                         BITS there, bits;                                                                          \
@@ -187,9 +190,7 @@ static inline uint16_t alone_16(int type, uint16_t bits, uint16_t *taken)
                     return plane;                                                                                  \
                 }                                                                                                  \
             }                                                                                                      \
-            while (cleared < n)                                                                                    \
-                cleared = clear_some(c, p, plane * n + cleared, planes * n) - plane * n;                           \
-            cleared -= n;                                                                                          \
+            cleared = clear(c, p, cleared, before + n, planes * n);                                                \
             index += outputs * inner;                                                                              \
             grad += outputs * inner * (int64_t)sizeof(BITS);                                                       \
             to += n * inner * (int64_t)sizeof(BITS);                                                               \
@@ -231,8 +232,8 @@ static void sums_clear(const sums *s, int64_t from, int64_t n)
 }
 
 /* Add gradients [from, count), counted with their channels: `apart` from output to output. One that falls elsewhere is
- * left out, and there were such if this returns -1; or (STOP) it is where this ends, and is returned. On its own, so
- * that the loop has the registers to itself. */
+ * left out; or (STOP) it is where this ends. Up to where it came. On its own, so that the loop has the registers to
+ * itself. */
 #define ADD(NAME, GRAD, STOP, MORE)                                                                                \
     static NOINLINE int64_t NAME(const int64_t *restrict index, int64_t inner, const char *restrict grad,          \
                                  int64_t apart, int64_t from, int64_t count, const sums *s)                        \
@@ -240,7 +241,6 @@ static void sums_clear(const sums *s, int64_t from, int64_t n)
         const int64_t first = s->first, b = s->b;                                                                  \
         const uint64_t n = (uint64_t)s->n;                                                                         \
         double *restrict acc = s->acc, *restrict low = s->low;                                                     \
-        int64_t end = count;                                                                                       \
         (void)low;                                                                                                 \
         if (inner == 1) {                                                                                          \
             for (int64_t o = from; o < count; o++) {                                                               \
@@ -251,10 +251,8 @@ static void sums_clear(const sums *s, int64_t from, int64_t n)
                     MORE;                                                                                          \
                 else if (STOP)                                                                                     \
                     return o;                                                                                      \
-                else                                                                                               \
-                    end = -1;                                                                                      \
             }                                                                                                      \
-            return end;                                                                                            \
+            return count;                                                                                          \
         }                                                                                                          \
         int64_t o = from / b, ch = from % b;                                                                       \
         apart *= (int64_t)sizeof(GRAD);                                                                            \
@@ -267,10 +265,8 @@ static void sums_clear(const sums *s, int64_t from, int64_t n)
                     MORE;                                                                                          \
                 else if (STOP)                                                                                     \
                     return o * b + ch;                                                                             \
-                else                                                                                               \
-                    end = -1;                                                                                      \
             }                                                                                                      \
-        return end;                                                                                                \
+        return count;                                                                                              \
     }
 #define MORE_PAIR                                                                                                  \
     do {                                                                                                           \
@@ -300,11 +296,10 @@ static void load(const cpool_scatter *c, const char *grad, int64_t count, int64_
 /* Round the first `n` elements of these sums and put them to where they belong. */
 static void put(const cpool_scatter *c, const piece *p, const sums *s, int64_t n)
 {
-    const double one = 1.0;
     const int64_t lines = s->b == c->inner ? 1 : n, length = s->b == c->inner ? n * s->b : s->b;
     for (int64_t i = 0; i < lines; i++) {
         const int64_t at = (s->first - p->segment + i) * c->inner * c->size;
-        const cpool_result line = {s->acc + i * length, 0, &one, &one, length, p->to + at, 1};
+        const cpool_result line = {s->acc + i * length, 0, NULL, NULL, length, p->to + at, 1};
         c->kernels->finish[CPOOL_SUM_F][c->type](&line, 1, 0);
     }
 }
@@ -479,7 +474,7 @@ static int add_again(const cpool_scatter *c, table *t, int64_t at, const char *e
     return 1;
 }
 
-static void clear(table *t)
+static void empty(table *t)
 {
     while (t->used)
         t->at[t->taken[--t->used]] = -1;
@@ -525,7 +520,7 @@ static inline uintptr_t claim(char *p, uintptr_t last)
                 continue;                                                                                          \
             }                                                                                                      \
             if (!add_again(c, t, at, element, p->grad + (o * inner + ch) * c->size)) {                             \
-                clear(t);                                                                                          \
+                empty(t);                                                                                          \
                 return 0;                                                                                          \
             }                                                                                                      \
         }                                                                                                          \
@@ -557,12 +552,12 @@ static int run_sparse(const cpool_scatter *c, const piece *p, table *t, int *els
         const int64_t at = t->at[i];
         const double sum = t->sum[i] + t->low[i];
         if (c->type == CPOOL_F64 && !(sum - sum == 0.0)) {
-            clear(t);
+            empty(t);
             return 0;
         }
         cpool_store_floats(c->type, &sum, 1, p->to + at * c->size);
     }
-    clear(t);
+    empty(t);
     return 1;
 }
 #undef PUT
