@@ -215,6 +215,7 @@ typedef struct {
     /* set by cpool_scatter_cut: elements and channels of a piece of work, how many there are, chunks of outputs */
     int64_t segment, segments, group, groups, chunks;
     int parted;                /* there are several segments: indices must be looked at before */
+    int far;                   /* all of it is more than caches hold */
     int64_t *lowest, *highest; /* indices of each chunk of each plane, or NULL */
     int zeros;                 /* the result is all zeros already */
 } cpool_scatter;

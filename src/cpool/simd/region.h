@@ -23,15 +23,6 @@
 #define CPOOL_STRING2(s) #s
 #define CPOOL_STRING(s) CPOOL_STRING2(s)
 
-/* What will be read soon, if it is there at all: a prefetch never faults. */
-static inline __attribute__((always_inline)) void cpool_prefetch(const char *p, int64_t ahead)
-{
-#if defined(__GNUC__) || defined(__clang__)
-    __builtin_prefetch((const void *)((uintptr_t)p + (uintptr_t)ahead), 0, 2);
-#else
-    (void)p, (void)ahead;
-#endif
-}
 #define AHEAD 16 /* rows, and twice as many short ones */
 #define SHORT_ROW 512 /* bytes from row to row, at least, of one that isn't short */
 #define AHEAD_BYTES 1536

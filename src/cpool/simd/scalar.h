@@ -6,6 +6,16 @@
 #include <stdint.h>
 #include <string.h>
 
+/* What will be read soon, if it is there at all: a prefetch never faults. */
+static inline void cpool_prefetch(const char *p, int64_t ahead)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    __builtin_prefetch((const void *)((uintptr_t)p + (uintptr_t)ahead), 0, 2);
+#else
+    (void)p, (void)ahead;
+#endif
+}
+
 static inline float cpool_f32_bits(uint32_t bits)
 {
     float value;

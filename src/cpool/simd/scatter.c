@@ -1,15 +1,19 @@
 /* Gradients of the largest: each is added to the element of the plane that its index names, in the order of the
- * outputs. Sums are doubles (pairs of them for doubles), for as many elements at a time as stay in cache. Outputs come
- * more or less in the order of the elements: so these are a window that slides over the plane. Where they don't, the
- * plane is gone over piece by piece, by what is known of the indices of each chunk of outputs. */
+ * outputs. While no element gets a second one, they are put as they are (run_once), where most get nothing with a table
+ * for those that do (run_sparse). Else sums are doubles, or pairs of them for doubles, for as many elements at a time as
+ * stay in cache: of several small planes (run_together), or of a frame that slides over the plane, as outputs come more
+ * or less in the order of the elements (run_sliding). Where they don't, the plane is gone over piece by piece, by what
+ * is known of the indices of each chunk of outputs (run_in_passes). */
 
 #include "cpool_simd.h"
 #include "scalar.h"
 
 #if defined(__GNUC__)
 #define NOINLINE __attribute__((noinline))
+#define INLINE inline __attribute__((always_inline))
 #else
 #define NOINLINE
+#define INLINE inline
 #endif
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -25,6 +29,10 @@ enum {
     SHORTEST = 65536, /* elements of a piece that is worth it */
     SOME = 1024,      /* gradients that become doubles at a time; at least those of one output */
     CHUNK = 64,       /* outputs whose indices have common bounds */
+    FAR = 1 << 25,    /* bytes that are more than caches hold */
+    ASKED = 512,      /* outputs ahead that are asked for */
+    AT_ONCE = 16,     /* ... in one go */
+    LINE = 64,        /* bytes */
     SPARSE = 16,      /* elements for each output: most get nothing */
     SMALL = 512,      /* elements of a plane that is not worth the difference */
     TABLED = 4096,    /* gradients of a piece, there */
@@ -49,6 +57,8 @@ void cpool_scatter_cut(cpool_scatter *c)
     c->groups = parts(c->inner, most(c->group, 1));
     c->parted = c->segments > 1;
     c->chunks = parts(c->outputs, CHUNK);
+    c->far = (double)c->outer * (double)c->inner *
+                 ((double)c->outputs * (8 + c->size) + (double)c->length * c->size) > FAR;
 }
 
 int64_t cpool_scatter_units(const cpool_scatter *c) { return c->outer * c->segments * c->groups; }
@@ -95,6 +105,13 @@ typedef struct {
     char *to;
 } piece;
 
+/* Indices and gradients are read once, in order. What comes behind the next n is asked for. */
+static inline void ask(const void *next, int64_t n, int64_t size)
+{
+    for (int64_t i = 0; i < n * size; i += LINE)
+        cpool_prefetch((const char *)next + i, ASKED * size);
+}
+
 static int misses(const piece *p, int64_t k)
 {
     return p->lowest && (p->highest[k] < p->segment || p->lowest[k] >= p->segment + p->n);
@@ -120,99 +137,121 @@ static int64_t clear(const cpool_scatter *c, const piece *p, int64_t from, int64
     return from;
 }
 
-/* A gradient that is alone, as its own sum: -0 has no sign. What becomes of the bits of a NaN is left to the sums (it
- * is `taken`), but for those of floats: in sums they stay, and are quiet. */
-static inline uint64_t alone_64(int type, uint64_t bits, uint64_t *taken)
+static INLINE uint64_t bits_at(const char *p, size_t size)
 {
-    (void)type;
-    *taken |= bits << 1 > UINT64_C(0xffe) << 52;
-    return bits << 1 ? bits : 0;
+    uint16_t two;
+    uint32_t four;
+    uint64_t eight;
+    if (size == 2)
+        return memcpy(&two, p, 2), two;
+    if (size == 4)
+        return memcpy(&four, p, 4), four;
+    return memcpy(&eight, p, 8), eight;
 }
 
-static inline uint32_t alone_32(int type, uint32_t bits, uint32_t *taken)
+static INLINE void put_bits(char *p, size_t size, uint64_t bits)
 {
-    float x;
-    (void)type, (void)taken;
-    memcpy(&x, &bits, 4);
-    x += 0.0f;
-    memcpy(&bits, &x, 4);
-    return bits;
+    const uint16_t two = (uint16_t)bits;
+    const uint32_t four = (uint32_t)bits;
+    if (size == 2)
+        memcpy(p, &two, 2);
+    else if (size == 4)
+        memcpy(p, &four, 4);
+    else
+        memcpy(p, &bits, 8);
 }
 
-static inline uint16_t alone_16(int type, uint16_t bits, uint16_t *taken)
+/* A gradient that is alone, as its own sum: zeros have no sign. */
+static INLINE void put_alone(char *p, const char *grad, size_t size)
 {
-    const unsigned size = bits & 0x7fffu;
-    *taken |= size > (type == CPOOL_F16 ? 0x7c00u : 0x7f80u);
-    return size ? bits : 0;
+    const uint64_t bits = bits_at(grad, size);
+    if (size == 4) {
+        const float sum = cpool_f32_bits((uint32_t)bits) + 0.0f;
+        memcpy(p, &sum, 4);
+    } else
+        put_bits(p, size, bits == UINT64_C(1) << (8 * size - 1) ? 0 : bits);
 }
 
 /* How many of these planes could be done; there are several only if each is one piece. */
-#define RUN_ONCE(NAME, BITS, ALONE, INNER, CHANNELS)                                                               \
-    static NOINLINE int64_t NAME(const cpool_scatter *c, const piece *p, int64_t planes, enum outcome *outcome)    \
-    {                                                                                                              \
-        const int64_t n = p->n, segment = p->segment, outputs = c->outputs, inner = INNER, b = CHANNELS;           \
-        const int type = c->type;                                                                                  \
-        const int64_t *index = p->index;                                                                           \
-        const char *grad = p->grad;                                                                                \
-        char *to = p->to;                                                                                          \
-        BITS taken = 0;                                                                                            \
-        int64_t cleared = 0;                                                                                       \
-        for (int64_t plane = 0; plane < planes; plane++) {                                                         \
-            const int64_t before = plane * n;                                                                      \
-            uint64_t safe = (uint64_t)least(cleared - before, n);                                                  \
-            for (int64_t first = 0; first < outputs; first += CHUNK) {                                             \
-                if (misses(p, first / CHUNK))                                                                      \
-                    continue;                                                                                      \
-                for (int64_t o = first; o < least(first + CHUNK, outputs) && (inner == 1 || !taken); o++)          \
-                    for (int64_t ch = 0; ch < b; ch++) {                                                           \
-                        const int64_t element = index[o * inner + ch];                                             \
-                        const uint64_t i = (uint64_t)element - (uint64_t)segment;                                  \
-                        if (i >= safe) {                                                                           \
-                            if (element < 0 || element >= c->length) {                                             \
-                                *outcome = BAD;                                                                    \
-                                return plane;                                                                      \
-                            }                                                                                      \
-                            if (i >= (uint64_t)n)                                                                  \
-                                continue; /* another piece's */                                                    \
-                            cleared = clear(c, p, cleared, before + (int64_t)i + 1, planes * n);                   \
-                            safe = (uint64_t)least(cleared - before, n);                                           \
-                        }                                                                                          \
-                        char *const place = to + ((int64_t)i * inner + ch) * (int64_t)sizeof(BITS);                \
-                        BITS there, bits;                                                                          \
-                        memcpy(&there, place, sizeof there);                                                       \
-                        memcpy(&bits, grad + (o * inner + ch) * (int64_t)sizeof bits, sizeof bits);                \
-                        taken |= there;                                                                            \
-                        bits = ALONE(type, bits, &taken);                                                          \
-                        memcpy(place, &bits, sizeof bits);                                                         \
-                    }                                                                                              \
-                if (taken) {                                                                                       \
-                    *outcome = TWICE;                                                                              \
-                    return plane;                                                                                  \
-                }                                                                                                  \
-            }                                                                                                      \
-            cleared = clear(c, p, cleared, before + n, planes * n);                                                \
-            index += outputs * inner;                                                                              \
-            grad += outputs * inner * (int64_t)sizeof(BITS);                                                       \
-            to += n * inner * (int64_t)sizeof(BITS);                                                               \
-        }                                                                                                          \
-        *outcome = DONE;                                                                                           \
-        return planes;                                                                                             \
+static INLINE int64_t once(const cpool_scatter *c, const piece *p, int64_t planes, enum outcome *outcome, size_t size,
+                           int64_t inner, int64_t b)
+{
+    const int64_t n = p->n, segment = p->segment, outputs = c->outputs, bytes = (int64_t)size;
+    const int64_t *index = p->index;
+    const char *grad = p->grad;
+    char *to = p->to;
+    uint64_t taken = 0;
+    int64_t cleared = 0;
+    for (int64_t plane = 0; plane < planes; plane++) {
+        const int64_t before = plane * n;
+        uint64_t safe = (uint64_t)least(cleared - before, n);
+        for (int64_t first = 0; first < outputs; first += CHUNK) {
+            const int64_t last = least(first + CHUNK, outputs);
+            if (misses(p, first / CHUNK))
+                continue;
+            if (c->far && inner == 1) {
+                ask(index + first, last - first, sizeof *index);
+                ask(grad + first * bytes, last - first, bytes);
+            }
+            for (int64_t o = first; o < last && (inner == 1 || !taken); o++) {
+                if (c->far && inner > 1) {
+                    ask(index + o * inner, b, sizeof *index);
+                    ask(grad + o * inner * bytes, b, bytes);
+                }
+                for (int64_t ch = 0; ch < b; ch++) {
+                    const int64_t element = index[o * inner + ch];
+                    const uint64_t i = (uint64_t)element - (uint64_t)segment;
+                    if (i >= safe) {
+                        if (element < 0 || element >= c->length) {
+                            *outcome = BAD;
+                            return plane;
+                        }
+                        if (i >= (uint64_t)n)
+                            continue; /* another piece's */
+                        cleared = clear(c, p, cleared, before + (int64_t)i + 1, planes * n);
+                        safe = (uint64_t)least(cleared - before, n);
+                    }
+                    char *const place = to + ((int64_t)i * inner + ch) * bytes;
+                    taken |= bits_at(place, size);
+                    put_alone(place, grad + (o * inner + ch) * bytes, size);
+                }
+            }
+            if (taken) {
+                *outcome = TWICE;
+                return plane;
+            }
+        }
+        cleared = clear(c, p, cleared, before + n, planes * n);
+        index += outputs * inner;
+        grad += outputs * inner * bytes;
+        to += n * inner * bytes;
     }
-RUN_ONCE(run_once_16, uint16_t, alone_16, c->inner, p->b)
-RUN_ONCE(run_once_32, uint32_t, alone_32, c->inner, p->b)
-RUN_ONCE(run_once_64, uint64_t, alone_64, c->inner, p->b)
-RUN_ONCE(run_once_16_alone, uint16_t, alone_16, 1, 1)
-RUN_ONCE(run_once_32_alone, uint32_t, alone_32, 1, 1)
-RUN_ONCE(run_once_64_alone, uint64_t, alone_64, 1, 1)
+    *outcome = DONE;
+    return planes;
+}
+
+#define RUN_ONCE(SIZE)                                                                                             \
+    static NOINLINE int64_t run_once_##SIZE(const cpool_scatter *c, const piece *p, int64_t planes, enum outcome *o) \
+    {                                                                                                              \
+        return once(c, p, planes, o, SIZE, c->inner, p->b);                                                        \
+    }                                                                                                              \
+    static NOINLINE int64_t run_once_first_##SIZE(const cpool_scatter *c, const piece *p, int64_t planes,          \
+                                                  enum outcome *o)                                                 \
+    {                                                                                                              \
+        return once(c, p, planes, o, SIZE, 1, 1);                                                                  \
+    }
+RUN_ONCE(2)
+RUN_ONCE(4)
+RUN_ONCE(8)
 #undef RUN_ONCE
 
 static int64_t run_once(const cpool_scatter *c, const piece *p, int64_t planes, enum outcome *outcome)
 {
     if (c->inner == 1)
-        return (c->size == 2   ? run_once_16_alone
-                : c->size == 4 ? run_once_32_alone
-                               : run_once_64_alone)(c, p, planes, outcome);
-    return (c->size == 2 ? run_once_16 : c->size == 4 ? run_once_32 : run_once_64)(c, p, planes, outcome);
+        return (c->size == 2   ? run_once_first_2
+                : c->size == 4 ? run_once_first_4
+                               : run_once_first_8)(c, p, planes, outcome);
+    return (c->size == 2 ? run_once_2 : c->size == 4 ? run_once_4 : run_once_8)(c, p, planes, outcome);
 }
 
 /* ---- where most elements get something: a sum for each ------------------------------------------- */
@@ -221,7 +260,8 @@ static int64_t run_once(const cpool_scatter *c, const piece *p, int64_t planes, 
 typedef struct {
     double *acc, *low;
     int64_t first, n, b;
-    int64_t half; /* what a window that slides leaves behind: half of what there is room for */
+    int far; /* beyond the caches */
+    int64_t kept, left; /* elements that a frame keeps as it slides, and that it leaves behind: at least as many */
 } sums;
 
 static void sums_clear(const sums *s, int64_t from, int64_t n)
@@ -241,30 +281,45 @@ static void sums_clear(const sums *s, int64_t from, int64_t n)
         const int64_t first = s->first, b = s->b;                                                                  \
         const uint64_t n = (uint64_t)s->n;                                                                         \
         double *restrict acc = s->acc, *restrict low = s->low;                                                     \
+        const int far = s->far;                                                                                    \
         (void)low;                                                                                                 \
         if (inner == 1) {                                                                                          \
-            for (int64_t o = from; o < count; o++) {                                                               \
-                const uint64_t at = (uint64_t)index[o] - (uint64_t)first;                                          \
-                GRAD g;                                                                                            \
-                memcpy(&g, grad + o * (int64_t)sizeof g, sizeof g);                                                \
-                if (at < n)                                                                                        \
-                    MORE;                                                                                          \
-                else if (STOP)                                                                                     \
-                    return o;                                                                                      \
+            for (int64_t o = from, last; o < count;) {                                                             \
+                last = least(o + AT_ONCE, count);                                                                  \
+                if (far) {                                                                                         \
+                    ask(index + o, last - o, sizeof *index);                                                       \
+                    ask(grad + o * (int64_t)sizeof(GRAD), last - o, sizeof(GRAD));                                 \
+                }                                                                                                  \
+                for (; o < last; o++) {                                                                            \
+                    const uint64_t at = (uint64_t)index[o] - (uint64_t)first;                                      \
+                    GRAD g;                                                                                        \
+                    memcpy(&g, grad + o * (int64_t)sizeof g, sizeof g);                                            \
+                    if (at < n)                                                                                    \
+                        MORE;                                                                                      \
+                    else if (STOP)                                                                                 \
+                        return o;                                                                                  \
+                }                                                                                                  \
             }                                                                                                      \
             return count;                                                                                          \
         }                                                                                                          \
         int64_t o = from / b, ch = from % b;                                                                       \
         apart *= (int64_t)sizeof(GRAD);                                                                            \
         for (index += o * inner, grad += o * apart; o < count / b; o++, ch = 0, index += inner, grad += apart)     \
-            for (; ch < b; ch++) {                                                                                 \
-                const uint64_t i = (uint64_t)index[ch] - (uint64_t)first, at = i * (uint64_t)b + (uint64_t)ch;     \
-                GRAD g;                                                                                            \
-                memcpy(&g, grad + ch * (int64_t)sizeof g, sizeof g);                                               \
-                if (i < n)                                                                                         \
-                    MORE;                                                                                          \
-                else if (STOP)                                                                                     \
-                    return o * b + ch;                                                                             \
+            while (ch < b) {                                                                                       \
+                const int64_t last = least(ch + AT_ONCE, b);                                                       \
+                if (far) {                                                                                         \
+                    ask(index + ch, last - ch, sizeof *index);                                                     \
+                    ask(grad + ch * (int64_t)sizeof(GRAD), last - ch, sizeof(GRAD));                               \
+                }                                                                                                  \
+                for (; ch < last; ch++) {                                                                          \
+                    const uint64_t i = (uint64_t)index[ch] - (uint64_t)first, at = i * (uint64_t)b + (uint64_t)ch; \
+                    GRAD g;                                                                                        \
+                    memcpy(&g, grad + ch * (int64_t)sizeof g, sizeof g);                                           \
+                    if (i < n)                                                                                     \
+                        MORE;                                                                                      \
+                    else if (STOP)                                                                                 \
+                        return o * b + ch;                                                                         \
+                }                                                                                                  \
             }                                                                                                      \
         return count;                                                                                              \
     }
@@ -315,36 +370,37 @@ static int join_pairs(const sums *s, int64_t n)
     return !odd;
 }
 
-/* Let the window go on until it holds element `to`, with what it leaves behind put. */
+/* Let the frame go on until it holds element `to`, with what it leaves behind put. */
 static enum outcome slide(const cpool_scatter *c, const piece *p, sums *s, int64_t to)
 {
-    const int64_t half = s->half;
+    const int64_t kept = s->kept, left = s->left;
     while (to >= s->first + s->n) {
-        if (s->low && !join_pairs(s, half))
+        if (s->low && !join_pairs(s, left))
             return NOT_FINITE;
-        put(c, p, s, half);
-        memcpy(s->acc, s->acc + half * s->b, (size_t)(half * s->b) * 8);
+        put(c, p, s, left);
+        memcpy(s->acc, s->acc + left * s->b, (size_t)(kept * s->b) * 8);
         if (s->low)
-            memcpy(s->low, s->low + half * s->b, (size_t)(half * s->b) * 8);
-        sums_clear(s, half, half);
-        s->first += half;
-        s->n = least(2 * half, p->segment + p->n - s->first); /* what lies behind the piece must not be taken */
+            memcpy(s->low, s->low + left * s->b, (size_t)(kept * s->b) * 8);
+        sums_clear(s, kept, left);
+        s->first += left;
+        s->n = least(kept + left, p->segment + p->n - s->first); /* what lies behind the piece must not be taken */
     }
     return DONE;
 }
 
-/* A window of `room` sums slides over the piece. Some gradient may belong to what it left behind: TOO_FAR. */
-static enum outcome run_sliding(const cpool_scatter *c, const piece *p, double *memory, int64_t room)
+/* A frame of `room` sums slides over the piece. Some gradient may belong to what it left behind: TOO_FAR. */
+static enum outcome run_sliding(const cpool_scatter *c, const piece *p, double *memory, int64_t room, int64_t share)
 {
     const int64_t inner = c->inner, b = p->b, last = p->segment + p->n;
     const int pairs = c->type == CPOOL_F64, straight = c->type == CPOOL_F32;
     double *some = memory + SUMS;
-    sums s = {memory, pairs ? memory + room / 2 : NULL, p->segment, p->n, b, 0};
+    sums s = {memory, pairs ? memory + room / 2 : NULL, p->segment, p->n, b, c->far, 0, 0};
     enum outcome outcome;
     if (p->n * b * (1 + pairs) > room) {
-        s.half = room / (1 + pairs) / 2 / b;
-        s.n = 2 * s.half;
-        if (!s.half)
+        s.n = room / (1 + pairs) / b;
+        s.kept = s.n / share;
+        s.left = s.n - s.kept;
+        if (!s.kept)
             return TOO_FAR;
     }
     sums_clear(&s, 0, s.n);
@@ -381,6 +437,31 @@ static enum outcome run_sliding(const cpool_scatter *c, const piece *p, double *
     if (pairs && !join_pairs(&s, last - s.first))
         return NOT_FINITE;
     put(c, p, &s, last - s.first);
+    return DONE;
+}
+
+/* Several planes at once, that small ones don't cost more to get to than to add up. All of them must be whole. */
+static enum outcome run_together(const cpool_scatter *c, const piece *p, int64_t planes, double *memory)
+{
+    const int64_t b = c->inner, size = c->length * b, n = c->outputs * b;
+    const int pairs = c->type == CPOOL_F64, straight = c->type == CPOOL_F32;
+    double *some = memory + SUMS;
+    sums all = {memory, pairs ? memory + FEW / 2 : NULL, 0, planes * c->length, b, c->far, 0, 0};
+    sums_clear(&all, 0, all.n);
+    for (int64_t plane = 0; plane < planes; plane++) {
+        const int64_t *index = p->index + plane * n;
+        const char *grad = p->grad + plane * n * c->size;
+        const sums s = {all.acc + plane * size, pairs ? all.low + plane * size : NULL, 0, c->length, b, c->far, 0, 0};
+        if (!straight)
+            cpool_load_floats(c->type, grad, n, some);
+        if ((straight ? add_floats(index, b, grad, b, 0, n, &s)
+             : pairs  ? add_pairs(index, b, (const char *)some, b, 0, n, &s)
+                      : add_doubles(index, b, (const char *)some, b, 0, n, &s)) < n)
+            return BAD;
+    }
+    if (pairs && !join_pairs(&all, all.n))
+        return NOT_FINITE;
+    put(c, p, &all, all.n);
     return DONE;
 }
 
@@ -437,7 +518,7 @@ static void run_in_passes(const cpool_scatter *c, const piece *p, double *memory
             q.index += channel;
             q.to += (row * c->inner + channel) * c->size;
             const sums s = {memory, c->type == CPOOL_F64 ? memory + PASS : NULL, q.segment, q.n,
-                            least(width, p->b - channel), 0};
+                            least(width, p->b - channel), c->far, 0, 0};
             sums_clear(&s, 0, s.n);
             add(c, &q, &s, some, 1.0);
             if (s.low)
@@ -496,35 +577,32 @@ static inline uintptr_t claim(char *p, uintptr_t last)
     return page;
 }
 
-/* A gradient that is alone is its own sum, and a zero adds nothing. */
-#define PUT(BITS, ALONE)                                                                                           \
-    for (int64_t o = first; o < last; o++)                                                                         \
-        for (int64_t ch = 0; ch < b; ch++) {                                                                       \
-            const uint64_t i = (uint64_t)p->index[o * inner + ch] - (uint64_t)p->segment;                          \
-            if (i >= (uint64_t)n) {                                                                                \
-                *elsewhere = 1;                                                                                    \
-                continue;                                                                                          \
-            }                                                                                                      \
-            const int64_t at = (int64_t)i * inner + ch;                                                            \
-            char *const element = p->to + at * (int64_t)sizeof(BITS);                                              \
-            BITS there, bits, unused = 0;                                                                          \
-            memcpy(&bits, p->grad + (o * inner + ch) * (int64_t)sizeof(BITS), sizeof(BITS));                       \
-            if (!(BITS)(bits << 1))                                                                                \
-                continue;                                                                                          \
-            if (c->zeros)                                                                                          \
-                page = claim(element, page);                                                                       \
-            memcpy(&there, element, sizeof(BITS));                                                                 \
-            if (!there) {                                                                                          \
-                bits = ALONE(c->type, bits, &unused);                                                              \
-                memcpy(element, &bits, sizeof(BITS));                                                              \
-                continue;                                                                                          \
-            }                                                                                                      \
-            if (!add_again(c, t, at, element, p->grad + (o * inner + ch) * c->size)) {                             \
-                empty(t);                                                                                          \
-                return 0;                                                                                          \
-            }                                                                                                      \
-        }                                                                                                          \
-    break
+/* Outputs [first, last): a gradient that is alone is its own sum, and a zero adds nothing. Whether the table had room. */
+static INLINE int put_among(const cpool_scatter *c, const piece *p, table *t, int64_t first, int64_t last, size_t size,
+                            uintptr_t *page, int *elsewhere)
+{
+    const int64_t inner = c->inner, bytes = (int64_t)size;
+    for (int64_t o = first; o < last; o++)
+        for (int64_t ch = 0; ch < p->b; ch++) {
+            const uint64_t i = (uint64_t)p->index[o * inner + ch] - (uint64_t)p->segment;
+            const int64_t at = (int64_t)i * inner + ch;
+            const char *const grad = p->grad + (o * inner + ch) * bytes;
+            if (i >= (uint64_t)p->n) {
+                *elsewhere = 1;
+                continue;
+            }
+            if (!(bits_at(grad, size) << (64 - 8 * size + 1)))
+                continue;
+            char *const element = p->to + at * bytes;
+            if (c->zeros)
+                *page = claim(element, *page);
+            if (!bits_at(element, size))
+                put_alone(element, grad, size);
+            else if (!add_again(c, t, at, element, grad))
+                return 0;
+        }
+    return 1;
+}
 
 /* Whether it could be done: not with too many elements that get more than one, nor with sums that are not finite. */
 static int run_sparse(const cpool_scatter *c, const piece *p, table *t, int *elsewhere)
@@ -538,13 +616,12 @@ static int run_sparse(const cpool_scatter *c, const piece *p, table *t, int *els
         if (misses(p, k))
             continue;
         const int64_t first = k * CHUNK, last = least(first + CHUNK, c->outputs);
-        switch (c->size) {
-        case 2:
-            PUT(uint16_t, alone_16);
-        case 4:
-            PUT(uint32_t, alone_32);
-        default:
-            PUT(uint64_t, alone_64);
+        const int room = c->size == 2   ? put_among(c, p, t, first, last, 2, &page, elsewhere)
+                         : c->size == 4 ? put_among(c, p, t, first, last, 4, &page, elsewhere)
+                                        : put_among(c, p, t, first, last, 8, &page, elsewhere);
+        if (!room) {
+            empty(t);
+            return 0;
         }
     }
     for (int64_t k = 0; k < t->used; k++) {
@@ -560,7 +637,12 @@ static int run_sparse(const cpool_scatter *c, const piece *p, table *t, int *els
     empty(t);
     return 1;
 }
-#undef PUT
+
+/* The frames of sums that are tried, in turn: how many sums they hold, and what part of them they keep as they slide:
+ * one of so many. */
+static const struct {
+    int64_t room, share;
+} frames[] = {{FEW, 8}, {FEW, 2}, {SUMS, 2}};
 
 static piece piece_at(const cpool_scatter *c, const char *grad, const int64_t *indices, char *out, int64_t unit)
 {
@@ -591,7 +673,8 @@ enum cpool_scattered cpool_scatter_run(const cpool_scatter *c, const char *grad,
     const int sparse = cpool_scatter_is_sparse(c), whole = c->groups == 1 && c->segments == 1 && !c->lowest;
     enum outcome outcome = DONE;
     int elsewhere = 0;
-    int64_t room = FEW, unit = begin;
+    int64_t unit = begin;
+    size_t frame = 0;
     /* Planes are alike: what doesn't do for one is not tried for the next. */
     while (!c->zeros && unit < end && outcome == DONE) {
         const piece p = piece_at(c, grad, indices, out, unit);
@@ -600,12 +683,22 @@ enum cpool_scattered cpool_scatter_run(const cpool_scatter *c, const char *grad,
     t->used = 0;
     if (sparse)
         memset(t->at, 255, sizeof t->at);
+    const int64_t size = most(c->length, c->outputs) * c->inner;
+    const int64_t together = whole && size ? FEW / (c->type == CPOOL_F64 ? 2 : 1) / size : 0;
     for (; unit < end && outcome != BAD; unit++) {
         const piece p = piece_at(c, grad, indices, out, unit);
+        const int64_t planes = least(together, end - unit);
+        if (planes > 1) {
+            outcome = run_together(c, &p, planes, memory);
+            if (outcome == DONE)
+                unit += planes - 1;
+            if (outcome != NOT_FINITE)
+                continue;
+        }
         if (sparse && run_sparse(c, &p, t, &elsewhere)) /* each for itself: how work is cut must not matter */
             continue;
-        for (outcome = TOO_FAR; room <= SUMS; room *= SUMS / FEW)
-            if ((outcome = run_sliding(c, &p, memory, room)) != TOO_FAR)
+        for (outcome = TOO_FAR; frame < sizeof frames / sizeof *frames; frame++)
+            if ((outcome = run_sliding(c, &p, memory, frames[frame].room, frames[frame].share)) != TOO_FAR)
                 break;
         if (outcome == DONE || outcome == BAD)
             continue;
