@@ -11,6 +11,7 @@ import math
 import mmap
 import signal
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -268,6 +269,39 @@ def test_a_call_takes_little_memory(make):
     """A hidden copy of the input, or of it in float64, would take more than 60 MiB."""
     grown = float(run_python(PEAK.format(make=BIG[make])))
     assert grown < 12, f"{grown:.0f} MiB"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts resident pages as Linux does")
+def test_the_rows_of_a_large_window_are_listed_piece_by_piece():
+    """Rows that can't be joined: a list of all of them would take 24 MB, for each thread."""
+    grown = run_python("""
+import resource
+import numpy as np, cpool
+x = np.ones((3_000_000, 3), np.float32)[:, :2]
+small = np.ones((300_000, 3), np.float32)[:, :2]
+cpool.adaptive_avg_pool(small, 1), cpool.adaptive_max_pool(small, 1, return_indices=True)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+x[-1, 1] = 3
+assert cpool.adaptive_avg_pool(x, 1)[0, 0] == np.float32(1 + 2 / x.size)
+assert cpool.adaptive_max_pool(x, 1, return_indices=True)[1][0, 0] == x.size - 1
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+""")
+    assert float(grown) < 6, f"{grown} MiB"
+
+
+def test_cropping_costs_no_more_than_the_crop():
+    """Each block of a large window looks at its own rows alone: looking at all of them takes a hundred times as long."""
+    x = np.ones((300, 1000, 100), np.uint8)
+
+    def quickest(x):
+        times = []
+        for _ in range(5):
+            begun = time.perf_counter()
+            cpool.adaptive_avg_pool(x, 1)
+            times.append(time.perf_counter() - begun)
+        return min(times)
+
+    assert quickest(x[..., 1:-1]) < 20 * quickest(x)
 
 
 def test_calls_leave_nothing_behind():

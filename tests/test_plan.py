@@ -6,11 +6,12 @@ import threading
 
 import numpy as np
 import pytest
-from helpers import assert_same_bits, run_python, sample
+from helpers import assert_same_bits, check, run_python, sample
 
 import cpool
-from cpool import _kernels
-from cpool.plan import Cache, plans
+from cpool import _kernels, cpu
+from cpool.plan import Cache, Pooled, plans
+from cpool.windows import windows
 
 X = sample("float32", (2, 3, 10, 9))
 
@@ -141,3 +142,15 @@ def test_calls_seen_before_are_told_apart():
                 assert np.allclose(found, expected)
             else:
                 assert_same_bits(found, expected)
+
+
+@pytest.mark.parametrize(("n", "m", "different"), [(100_003, 40_001, None), (100_000, 40_000, 8), (100_000, 50_000, 2)])
+def test_runs_of_windows_that_are_alike_share_their_tables(n, m, different):
+    """Long axes have thousands of runs: each with tables of its own takes seconds and much memory."""
+    tiles = cpu._tiles(cpu._pool(Pooled(windows(n, m), 4, 4)), 1, False)
+    assert [t["first"] for t in tiles] == [0, *(t["last"] for t in tiles[:-1])]
+    assert tiles[-1]["last"] == m
+    if different:
+        assert len({id(t["start"]) for t in tiles}) <= different < len(tiles)
+    x = sample("float32", (1, n))
+    check("adaptive_avg_pool1d", x, m, compare_reference=False)

@@ -78,6 +78,19 @@ def test_never_more_than_the_processors_it_may_use():
     assert run_python(code + "import cpool; print(cpool.get_num_threads())", OMP_NUM_THREADS="2").strip() == "1"
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is limited as Linux does it")
+def test_more_threads_than_there_can_be():
+    """Where OpenMP can't make a thread it ends the process: a team stays within reason, whatever is asked for."""
+    run_python("""
+import resource
+import numpy as np, cpool
+x = np.ones((64, 512, 56, 56), np.uint8)
+resource.setrlimit(resource.RLIMIT_AS, (6 * 2**30, 6 * 2**30))
+with cpool.threads(4096):
+    assert (cpool.adaptive_avg_pool2d(x, 7) == 1).all()
+""")
+
+
 def test_threadpoolctl_is_obeyed(module):
     module("threadpoolctl")
     code = """

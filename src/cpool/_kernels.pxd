@@ -158,6 +158,7 @@ cdef class Call:
     cdef int execute(self, const char *x, char *out, int64_t *indices, int threads) except -1
     cdef int execute_blocks(self, Team *team, int size) except -1
     cdef void total(self, Team *team, int64_t unit, int64_t blocks, bint first, bint last, int64_t at) noexcept nogil
+    cdef int most(self, int threads) noexcept
     cdef void learn(self, int64_t took) noexcept
     cdef set_division(self, dict spec)
     cdef set_tiles(self, list tiles)

@@ -17,6 +17,7 @@ cdef extern from "simd/threads.h" nogil:
     int cpool_team_rank() noexcept
     int cpool_team_size() noexcept
     int cpool_openmp_threads() noexcept
+    int cpool_processors() noexcept
     int64_t cpool_take(int64_t *next) noexcept
     int64_t cpool_look(int64_t *value) noexcept
     int64_t cpool_now() noexcept
@@ -251,12 +252,18 @@ cdef int run_all(Team *team, int64_t units, int threads) except -1:
     return 0
 
 
+cdef int most_threads() noexcept nogil:
+    """What a team never exceeds, whatever is asked for: where threads can't be made, OpenMP ends the process."""
+    return max(8 * cpool_processors(), 16)
+
+
 cdef int team_size(int64_t cost, int threads) noexcept nogil:
     """How many threads are worth it for `cost` nanoseconds of work."""
     global last_call, lonely
     cdef int64_t now, since
     if threads <= 1 or cpool_forked():
         return 1
+    threads = min(threads, most_threads())
     if force_team:
         return threads
     if cost < TEAM_WARM:
@@ -431,9 +438,13 @@ cdef class Call:
 
     def threads(self, int limit):
         """How many threads the next warm call would use, of at most `limit`."""
-        if limit <= 1 or cpool_forked() or (self.cost < TEAM_WARM and not force_team):
+        if self.most(limit) <= 1 or cpool_forked() or (self.cost < TEAM_WARM and not force_team):
             return 1
-        return min(limit, max(2, self.cost // 1000))
+        return min(self.most(limit), most_threads(), max(2, self.cost // 1000))
+
+    cdef int most(self, int threads) noexcept:
+        """No more threads than pieces; huge windows are cut into blocks, too."""
+        return threads if self.c.path == CPOOL_PATH_WIDE else <int> min(<int64_t> threads, max(self.c.units, 1))
 
     @property
     def gathers(self):
@@ -464,7 +475,7 @@ cdef class Call:
 
     cdef int execute(self, const char *x, char *out, int64_t *indices, int threads) except -1:
         cdef Team team
-        cdef int size = team_size(self.cost, threads)
+        cdef int size = team_size(self.cost, self.most(threads))
         cdef int64_t begun
         team.run = run_units
         team.together = 8 if self.c.path == CPOOL_PATH_PLANES else 1

@@ -222,6 +222,7 @@ PAD = 16
 FAR = 2**25  # bytes of an input from which on it is read in the order of memory, and asked for early
 FAR_ROW = 2048  # bytes of a pixel's channels, if there are several, for which that is worth it
 TAPS = 64  # of windows that channels pass one strip after the other
+UNITS = 8  # pieces that the work on something large should have, at least
 SMALL = 256  # elements, and results, of planes that are worth pooling side by side
 ROW_TABLE = 32768  # rows of outer windows that are listed once; more are listed as they come
 
@@ -330,34 +331,39 @@ def _tiles(inner: dict[str, Any], channels: int, repeat: bool) -> list[dict[str,
     least = np.minimum.accumulate(start[::-1])[::-1]
     most_so_far = np.maximum.accumulate(start + np.maximum(count - 1, 0) * step + 1)  # an empty window needs one, too
     tiles = []
+    seen: dict[tuple[bytes, bytes], dict[str, Any]] = {}  # those of a long axis are mostly alike
     first, m = 0, inner["m"]
     most = max(1, LINE // channels)
     while first < m:
         column = int(least[first])
         last = min(int(np.searchsorted(most_so_far, column + most, side="right")), first + most)
         last = max(last, first + 1)
-        begin = np.ascontiguousarray(start[first:last] - column)
-        sizes = np.ascontiguousarray(count[first:last])
-        stride = int(begin[1] - begin[0]) if last - first > 1 else 0
-        same = bool((sizes == sizes[0]).all()) and bool((np.diff(begin) == stride).all())
+        begin, sizes = start[first:last] - column, count[first:last]
         columns = int(most_so_far[last - 1]) - column
-        perm, perm_at = (None, None) if channels > 1 or step > 1 else _permutations(begin, sizes, columns, repeat)
-        tiles.append(
-            {
-                "first": first,
-                "last": last,
-                "column": column,
-                "columns": columns,
-                "start": np.pad(begin, (0, -len(begin) % 8)),
-                "count": np.pad(sizes, (0, -len(begin) % 8)),
-                "vectors": max(1, -(-int(sizes.max()) // 8)),
-                "uniform": stride if same else 0,
-                "perm": perm,
-                "perm_at": perm_at,
-            }
-        )
+        key = begin.tobytes(), sizes.tobytes()
+        fold = seen.get(key)
+        if fold is None:
+            if len(seen) == 16:
+                seen.clear()
+            fold = seen[key] = _fold(begin, sizes, columns, step, channels, repeat)
+        tiles.append({"first": first, "last": last, "column": column, "columns": columns, **fold})
         first = last
     return tiles
+
+
+def _fold(begin: Int64s, sizes: Int64s, columns: int, step: int, channels: int, repeat: bool) -> dict[str, Any]:
+    """How the columns of a tile become its windows."""
+    stride = int(begin[1] - begin[0]) if len(begin) > 1 else 0
+    same = bool((sizes == sizes[0]).all()) and bool((np.diff(begin) == stride).all())
+    perm, perm_at = (None, None) if channels > 1 or step > 1 else _permutations(begin, sizes, columns, repeat)
+    return {
+        "start": np.pad(begin, (0, -len(begin) % 8)),
+        "count": np.pad(sizes, (0, -len(begin) % 8)),
+        "vectors": max(1, -(-int(sizes.max()) // 8)),
+        "uniform": stride if same else 0,
+        "perm": perm,
+        "perm_at": perm_at,
+    }
 
 
 def _permutations(start: Int64s, count: Int64s, columns: int, repeat: bool) -> tuple[Int64s | None, Int64s | None]:
@@ -366,25 +372,27 @@ def _permutations(start: Int64s, count: Int64s, columns: int, repeat: bool) -> t
     What is there has its sign set; what isn't is the last of the sixteen, which is zero where there are fewer,
     or (`repeat`) the first term once more.
     """
-    entries: list[Array] = []
-    at = np.full((len(start) + 7) // 8, -1, np.int64)
-    length = 0
-    for g in range(len(at)):
-        s, n = start[8 * g : 8 * g + 8], count[8 * g : 8 * g + 8]
-        base, terms = 0 if columns <= 16 else int(s.min()), max(1, int(n.max()))
-        if int((s + n).max()) - base > 16 or int(s.min()) < base or terms > 8:
-            continue
-        index = np.full((terms, 8), 15, np.int64)
-        t = np.arange(terms)[:, None]
-        index[:, : len(s)] = np.where(t < n[None, :], (s[None, :] - base + t) | np.int64(-(2**63)), 15)
-        if repeat:
-            index = np.where(index == 15, index[:1], index)
-        at[g] = length
-        entries.append(np.concatenate([[base, terms], index.reshape(-1)]))
-        length += len(entries[-1])
-    if not entries:
+    s = np.pad(start, (0, -len(start) % 8), mode="edge").reshape(-1, 8)
+    n = np.pad(count, (0, -len(start) % 8)).reshape(-1, 8)
+    base = np.zeros(len(s), np.int64) if columns <= 16 else s.min(axis=1)
+    terms = np.maximum(n.max(axis=1), 1)
+    fits = ((s + n).max(axis=1) - base <= 16) & (s.min(axis=1) >= base) & (terms <= 8)
+    if not fits.any():
         return None, None
-    return np.concatenate(entries).astype(np.int64), at
+    lengths = np.where(fits, 2 + 8 * terms, 0)
+    ends = np.cumsum(lengths)
+    at = np.where(fits, ends - lengths, -1)
+    entries = np.empty(int(ends[-1]), np.int64)
+    entries[at[fits]], entries[at[fits] + 1] = base[fits], terms[fits]
+    lanes = np.arange(8)
+    missing = 15
+    for t in range(int(terms[fits].max())):
+        these = fits & (terms > t)
+        index = np.where(t < n[these], (s[these] - base[these, None] + t) | np.int64(-(2**63)), missing)
+        if repeat and t:
+            index = np.where(index == missing, entries[at[these, None] + 2 + lanes], index)
+        entries[at[these, None] + 2 + 8 * t + lanes] = index
+    return entries, at
 
 
 def _are_small_planes(plan: Plan, pooled: tuple[Pooled, ...], code: int) -> bool:
@@ -457,8 +465,13 @@ def build(plan: Plan) -> _kernels.Call:
     kind = _kind(code, path, plan.reducer)
     tiles: list[dict[str, Any]] = []
     channel_tile = min(channels, LINE if path != "copy" else 8 * LINE)
+    lines = math.prod(k.length for k in kept)
     if path == "pixels" and STRIP < channels <= 2 * STRIP:
         channel_tile = -(-channels // 16) * 8  # two halves, each of which stays in registers
+    elif path == "pixels" and lines * outer_windows * inner.windows.count < UNITS and plan.elements > UNITS * BLOCK:
+        # few large windows: only their channels can be shared out
+        pieces = -(-UNITS // max(1, lines * outer_windows * inner.windows.count))
+        channel_tile = min(channel_tile, max(-(-channels // (pieces * STRIP)), 1) * STRIP)
     group = 1
     if path == "rows":
         tiles = [] if empty else _tiles(spec_inner, channels, plan.reducer == "max")
@@ -484,9 +497,12 @@ def build(plan: Plan) -> _kernels.Call:
     if path == "rows" and len(rows) * divisor.shape[1] * channels <= 4 * GROUP:
         # one row for each outer window: what is finished as one piece finds its divisors in one piece
         divisor, rows = divisor[rows], np.arange(len(rows), dtype=np.int64)
-    wide = np.repeat(divisor, channels, axis=1).reshape(-1) if path == "rows" else divisor_pad
     flat = np.concatenate([divisor.reshape(-1), divisor_pad])
-    wide = np.concatenate([wide, divisor_pad])
+    reciprocal = 1.0 / flat
+    wide, reciprocal_wide = flat, reciprocal
+    if path == "rows" and channels > 1:
+        wide = np.concatenate([np.repeat(divisor, channels, axis=1).reshape(-1), divisor_pad])
+        reciprocal_wide = 1.0 / wide
     dense_out = channel_out == out_size and (
         path != "rows" or inner.windows.count == 1 or inner.out_stride == channels * out_size
     )
@@ -504,7 +520,6 @@ def build(plan: Plan) -> _kernels.Call:
         "lanes": inner.windows.count,
         "wide": inner.windows.count * (-(-channels // channel_tile) if plan.lanes == 1 else 1),
     }[path]
-    lines = math.prod(k.length for k in kept)
     outputs = math.prod(plan.out_shape)
     planes = 2 if kind in (SUM_D, SUM_W) else 1
     spec = {
@@ -535,9 +550,9 @@ def build(plan: Plan) -> _kernels.Call:
         "tiles": tiles,
         "divisor_row": rows,
         "divisor": flat,
-        "reciprocal": 1.0 / flat,
+        "reciprocal": reciprocal,
         "divisor_wide": wide,
-        "reciprocal_wide": 1.0 / wide,
+        "reciprocal_wide": reciprocal_wide,
         "dense_out": dense_out,
         "acc_len": acc_len,
         "sums_len": sums_len,

@@ -94,16 +94,19 @@ static int64_t row_place(const cpool_call *c, const cursor *at, int64_t r)
 
 /* One result: where its first equal is, and that one's own bits. */
 static void locate_one(const cpool_call *c, const char *line, char *to, int64_t *index, const cursor *at, int64_t j,
-                       const int64_t *rows, int64_t count)
+                       const int64_t *rows, int64_t count, scratch_map *s)
 {
     const int64_t width = c->inner.count[j], step = c->inner.step * c->inner.x_stride;
     const uint64_t most = bits_of(to, c->size, 0);
     line += c->inner.start[j] * c->inner.x_stride;
     for (int64_t r = 0; r < count; r++) {
-        int64_t t = find_in_row(c, line + rows[r], width, step, most);
+        if (count > ROWS_LISTED && r % ROWS_LISTED == 0)
+            rows = list_rows(c, at->o, r, least(ROWS_LISTED, count - r), s->rows);
+        const char *const row = line + rows[r % ROWS_LISTED];
+        int64_t t = find_in_row(c, row, width, step, most);
         if (t == width)
             continue;
-        put_bits(to, bits_of(line + rows[r] + t * step, c->size, c->swap), c->size);
+        put_bits(to, bits_of(row + t * step, c->size, c->swap), c->size);
         if (index)
             *index = row_place(c, at, r) + (c->inner.start[j] + t * c->inner.step) * c->inner.index_stride;
         return;
@@ -124,13 +127,15 @@ void cpool_locate(const cpool_call *c, const char *x, char *out, int64_t *indice
             channel = at.t * c->channel_tile;
             channels = least(c->channel_tile, c->channels - channel);
         }
-        const int64_t *rows, count = rows_of(c, at.o, s->rows, &rows);
+        const int64_t count = count_rows(c, at.o), *rows = NULL;
+        if (count <= ROWS_LISTED)
+            rows = list_rows(c, at.o, 0, count, s->rows);
         for (int64_t j = first; j < last; j++)
             for (int64_t ch = channel; ch < channel + channels; ch++) {
                 const int64_t to = at.out + j * c->inner.out_stride + ch * c->channel_out;
                 if (indices || bits_of(out + to, c->size, 0) == minus_zero)
                     locate_one(c, x + at.x + ch * c->channel_x, out + to, indices ? indices + to / c->size : NULL, &at, j,
-                               rows, count);
+                               rows, count, s);
             }
     }
 }
@@ -142,7 +147,7 @@ int cpool_is_keyed(const cpool_call *c)
         return 0;
     for (int64_t j = 0; c->lanes == 1 && j < c->inner.m; j++)
         width = c->inner.count[j] > width ? c->inner.count[j] : width;
-    return c->max_rows <= INT32_MAX / width; /* taps are counted in 32 bits */
+    return c->max_rows <= least(ROWS_LISTED, INT32_MAX / width); /* taps are counted in 32 bits */
 }
 
 /* What is read and written around the keys: where the rows are, in memory and in their plane. */

@@ -11,11 +11,13 @@ static inline int cpool_openmp(void) { return 1; }
 static inline int cpool_team_rank(void) { return omp_get_thread_num(); }
 static inline int cpool_team_size(void) { return omp_get_num_threads(); }
 static inline int cpool_openmp_threads(void) { return omp_get_max_threads(); }
+static inline int cpool_processors(void) { return omp_get_num_procs(); }
 #else
 static inline int cpool_openmp(void) { return 0; }
 static inline int cpool_team_rank(void) { return 0; }
 static inline int cpool_team_size(void) { return 1; }
 static inline int cpool_openmp_threads(void) { return 1; }
+static inline int cpool_processors(void) { return 1; }
 #endif
 
 #if defined(_MSC_VER) && !defined(__clang__)

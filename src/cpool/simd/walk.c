@@ -30,11 +30,11 @@ static int64_t map_scratch(const cpool_call *c, char *base, scratch_map *map)
     TAKE(eight.results, double, round_up(c->results, 8) * 8);
     TAKE(jobs, cpool_job, c->group);
     TAKE(results, cpool_result, c->group);
-    TAKE(rows, int64_t, c->row_off ? 1 : c->max_rows);
+    TAKE(rows, int64_t, c->row_off ? 1 : least(c->max_rows, ROWS_LISTED));
     TAKE(tile, char, tile_elements(c) * c->size + 64);
     TAKE(row, char, c->sums_len * 8 + 64);
     TAKE(keys, char, c->reducer == CPOOL_MAX ? c->acc_len * 8 : 0);
-    TAKE(places, int64_t, c->reducer == CPOOL_MAX ? c->max_rows : 0);
+    TAKE(places, int64_t, c->reducer == CPOOL_MAX ? least(c->max_rows, ROWS_LISTED) : 0);
     TAKE(taps, char, c->reducer == CPOOL_MAX ? c->acc_len * 8 : 0);
 #undef TAKE
     return at;
@@ -578,12 +578,13 @@ static void clear(const cpool_call *c, double *acc, int64_t n)
 }
 
 /* The sums of one block of the window at `at`, one per channel. */
-static void sum_block(const cpool_call *c, const char *x, const cursor *at, const int64_t *rows, block_span b,
-                      double *sums, int64_t plane, scratch_map *s)
+static void sum_block(const cpool_call *c, const char *x, const cursor *at, block_span b, double *sums, int64_t plane,
+                      scratch_map *s)
 {
+    const int64_t *rows = list_rows(c, at->o, b.row, b.rows, s->rows);
     const int64_t step = c->inner.step * c->inner.x_stride;
     const char *base = x + at->x + (c->inner.start[at->j] + b.column * c->inner.step) * c->inner.x_stride;
-    cpool_job job = {base, rows + b.row, b.rows, 1, 0, b.columns, s->acc, c->acc_len, 0, c->far};
+    cpool_job job = {base, rows, b.rows, 1, 0, b.columns, s->acc, c->acc_len, 0, c->far};
     if (c->lanes == 1) {
         job.base += at->t * c->channel_tile * c->channel_x;
         job.run = b.columns;
@@ -695,13 +696,11 @@ static void finish_wide(const cpool_call *c, const char *x, char *out, const cur
 static void run_wide(const cpool_call *c, const char *x, char *out, cursor *at, int64_t units, scratch_map *s)
 {
     for (; units; units--, advance(c, at)) {
-        const int64_t *rows;
-        int64_t count = rows_of(c, at->o, s->rows, &rows), width = c->inner.count[at->j];
-        int64_t blocks = count_blocks(count, width);
+        const int64_t count = count_rows(c, at->o), width = c->inner.count[at->j], blocks = count_blocks(count, width);
         if (!blocks)
             clear(c, s->total, c->planes * c->sums_len);
         for (int64_t b = 0; b < blocks; b++) {
-            sum_block(c, x, at, rows, block_at(count, width, b), s->part, c->sums_len, s);
+            sum_block(c, x, at, block_at(count, width, b), s->part, c->sums_len, s);
             add_part(c, s->total, s->part, wide_n(c, at), c->sums_len, b == 0);
         }
         finish_wide(c, x, out, at, s);
@@ -712,12 +711,7 @@ int64_t cpool_blocks(const cpool_call *c, int64_t unit)
 {
     cursor at;
     cursor_set(c, &at, unit);
-    int64_t rows = 1, o = at.o;
-    for (int a = c->outer - 1; a >= 0; a--) {
-        rows *= c->pool[a].count[o % c->pool[a].m];
-        o /= c->pool[a].m;
-    }
-    return count_blocks(rows, c->inner.count[at.j]);
+    return count_blocks(count_rows(c, at.o), c->inner.count[at.j]);
 }
 
 void cpool_run_block(const cpool_call *c, const char *x, int64_t unit, int64_t block, double *partial, void *scratch)
@@ -725,9 +719,7 @@ void cpool_run_block(const cpool_call *c, const char *x, int64_t unit, int64_t b
     scratch_map s = scratch_of(c, scratch);
     cursor at;
     cursor_set(c, &at, unit);
-    const int64_t *rows;
-    int64_t count = rows_of(c, at.o, s.rows, &rows);
-    sum_block(c, x, &at, rows, block_at(count, c->inner.count[at.j], block), partial, c->sums_len, &s);
+    sum_block(c, x, &at, block_at(count_rows(c, at.o), c->inner.count[at.j], block), partial, c->sums_len, &s);
 }
 
 void cpool_run_total(const cpool_call *c, const char *x, char *out, int64_t *indices, int64_t unit, int64_t blocks,

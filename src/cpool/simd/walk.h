@@ -89,28 +89,55 @@ static inline void advance(const cpool_call *c, cursor *at)
     advance_line(c, at);
 }
 
-/* Byte offsets of the rows of outer window o: the taps of the outer axes, the last axis fastest. */
-static inline int64_t rows_of(const cpool_call *c, int64_t o, int64_t *buffer, const int64_t **rows)
+/* How many rows outer window o has. */
+static inline int64_t count_rows(const cpool_call *c, int64_t o)
 {
-    if (c->row_off) {
-        *rows = c->row_off + c->row_at[o];
+    if (c->row_off)
         return c->row_at[o + 1] - c->row_at[o];
-    }
-    int64_t index[CPOOL_MAXDIM], count = 1;
+    int64_t count = 1;
     for (int a = c->outer - 1; a >= 0; a--) {
-        index[a] = o % c->pool[a].m;
+        count *= c->pool[a].count[o % c->pool[a].m];
         o /= c->pool[a].m;
     }
-    buffer[0] = 0;
-    for (int a = 0; a < c->outer; a++) {
+    return count;
+}
+
+/* Byte offsets of n rows of outer window o, from `first` on: the taps of the outer axes, the last axis fastest. The
+ * buffer has room for ROWS_LISTED, which are those of every window that is no more than a block. */
+enum { ROWS_LISTED = CPOOL_BLOCK };
+static inline const int64_t *list_rows(const cpool_call *c, int64_t o, int64_t first, int64_t n, int64_t *buffer)
+{
+    if (c->row_off)
+        return c->row_off + c->row_at[o] + first;
+    int64_t tap[CPOOL_MAXDIM], taps[CPOOL_MAXDIM], step[CPOOL_MAXDIM], at = 0;
+    for (int a = c->outer - 1; a >= 0 && n; a--) {
         const cpool_pool *p = &c->pool[a];
-        int64_t start = p->start[index[a]], taps = p->count[index[a]];
-        for (int64_t i = count - 1; i >= 0; i--) /* from the back: each entry becomes `taps` entries */
-            for (int64_t t = taps - 1; t >= 0; t--)
-                buffer[i * taps + t] = buffer[i] + (start + t * p->step) * p->x_stride;
-        count *= taps;
+        const int64_t window = o % p->m;
+        o /= p->m;
+        taps[a] = p->count[window];
+        step[a] = p->step * p->x_stride;
+        tap[a] = first % taps[a];
+        first /= taps[a];
+        at += p->start[window] * p->x_stride + tap[a] * step[a];
     }
-    *rows = buffer;
+    for (int64_t i = 0; i < n; i++) {
+        buffer[i] = at;
+        for (int a = c->outer - 1; a >= 0; a--) {
+            at += step[a];
+            if (++tap[a] < taps[a])
+                break;
+            at -= taps[a] * step[a];
+            tap[a] = 0;
+        }
+    }
+    return buffer;
+}
+
+/* All of them, of a window that is no more than a block. How many. */
+static inline int64_t rows_of(const cpool_call *c, int64_t o, int64_t *buffer, const int64_t **rows)
+{
+    const int64_t count = count_rows(c, o);
+    *rows = list_rows(c, o, 0, count, buffer);
     return count;
 }
 
