@@ -513,6 +513,26 @@ def test_subnormal_gradients(dtype, simd):
             check_gradient("max_pool2d", y, (2, 3, 5, 5), indices=counts % 25)
 
 
+@pytest.mark.parametrize("huge", [1e300, np.inf], ids=str)
+@pytest.mark.parametrize("dtype", ["float64", "complex128", "float32"])
+def test_subnormal_gradients_beside_huge_ones(dtype, huge, simd):
+    """What saves small quotients from underflow must not be switched off by other images."""
+    item = np.dtype(dtype)
+    part = np.finfo(item).dtype.type
+    grad = (np.random.default_rng(3).integers(1, 30, (2, 1, 9, 9)) * np.finfo(item).smallest_subnormal).astype(item)
+    grad[1, 0, 3, 3] = part(huge if np.isinf(huge) or part == np.float64 else 1e38)
+    for layout in ORDERS:
+        y = place(grad, layout)
+        for back in (
+            lambda g: cpool.avg_pool2d_backward(g, (len(g), 1, 9, 9), 3, 1, 1, count_include_pad=False),
+            lambda g: cpool.adaptive_avg_pool2d_backward(g, (len(g), 1, 14, 13)),
+        ):
+            both = back(y)
+            assert_same_bits(both[:1], back(y[:1]), layout)
+            assert np.isfinite(both[1, 0, -1, -1])
+    check_gradient("avg_pool2d", grad[:1], (1, 1, 9, 9), 3, stride=1, padding=1, count_include_pad=False)
+
+
 @pytest.mark.parametrize("layout", ORDERS)
 @pytest.mark.parametrize("dtype", [*FLOATS, "complex64", "complex128"])
 def test_nothing_overflows_on_the_way(dtype, layout, simd):

@@ -290,7 +290,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 
 
 def test_cropping_costs_no_more_than_the_crop():
-    """Each block of a large window looks at its own rows alone: looking at all of them takes a hundred times as long."""
+    """Each block of a large window looks at its own rows alone: at all of them it takes a hundred times as long."""
     x = np.ones((300, 1000, 100), np.uint8)
 
     def quickest(x):

@@ -264,9 +264,12 @@ def _gather_divided(
             return
     by = _on_axes(divisors, axes, grad.ndim)
     if into.dtype == np.float64:
-        pairs, scale = _quotients(grad, by)
-        lead = tuple(a + 1 for a in axes)
-        cpu.run(_plan_to(op, (0, *lead), (PAIR, *back), scale, pairs, into[None]), pairs, into[None])
+        _gather_pairs(op, axes, back, by, grad, into, 2**52)
+        odd = ~np.isfinite(into)
+        if odd.any():  # some ran over for being scaled; which, must not depend on their neighbours
+            unscaled = np.empty_like(into)
+            _gather_pairs(op, axes, back, by, grad, unscaled, 1)
+            np.copyto(into, unscaled, where=odd)
         return
     wide = np.empty_like(grad, dtype=np.float64, subok=False)
     with _kernels.DefaultMode():
@@ -274,20 +277,21 @@ def _gather_divided(
     cpu.run(_plan_to(op, axes, back, 1, wide, into, wide=True), wide, into)
 
 
-def _quotients(grad: Array, by: Array) -> tuple[Array, int]:
-    """The quotients and their errors, one behind the other, and by what they were multiplied against underflow."""
+def _gather_pairs(
+    op: Operation, axes: Shape, back: tuple[Windows | None, ...], by: Array, grad: Array, into: Array, scale: int
+) -> None:
+    """Sums of quotients and their errors, one behind the other; on the way `scale` times as large, against underflow."""
     pairs = np.zeros((2, *grad.shape))
     with np.errstate(all="ignore"), _kernels.DefaultMode():
         grad = grad.astype(np.float64)
-        most = np.max(np.abs(grad), where=np.isfinite(grad), initial=0.0)
-        scale = 2**52 if most < 2.0**960 else 1
         grad *= scale
         quotient = np.divide(grad, by, out=pairs[0])
         # Products of the quotient's halves with a divisor below 2**26 are exact, and so is what they leave.
         high = (quotient.view(np.uint64) & np.uint64(2**64 - 2**27)).view(np.float64)
         rest = ((grad - high * by) - (quotient - high) * by) / by
         pairs[1] = np.where(np.isfinite(rest) & (by < 2**26), rest, 0)
-    return pairs, scale
+    lead = tuple(a + 1 for a in axes)
+    cpu.run(_plan_to(op, (0, *lead), (PAIR, *back), scale, pairs, into[None]), pairs, into[None])
 
 
 # ---- the largest -----------------------------------------------------------------------------------
