@@ -133,8 +133,8 @@ cdef class Layout:
     # how an array lies in memory
     cdef object dtype
     cdef int ndim
-    cdef int64_t dims[66]
-    cdef int64_t strides[66]
+    cdef cnp.npy_intp dims[66]
+    cdef cnp.npy_intp strides[66]
 
     cdef bint holds(self, cnp.ndarray array) noexcept
     cdef object empty(self)

@@ -308,8 +308,8 @@ cdef class Layout:
         """A new array that lies so; the strides must be those of a packed one."""
         Py_INCREF(self.dtype)
         return PyArray_NewFromDescr(
-            <PyTypeObject *> cnp.ndarray, <cnp.PyArray_Descr *> self.dtype, self.ndim, <cnp.npy_intp *> self.dims,
-            <cnp.npy_intp *> self.strides, NULL, 0, None)
+            <PyTypeObject *> cnp.ndarray, <cnp.PyArray_Descr *> self.dtype, self.ndim, self.dims,
+            self.strides, NULL, 0, None)
 
     cdef object zeros(self):
         """The same of zeros that the operating system still has to make; None where they would have to be written."""
@@ -322,7 +322,7 @@ cdef class Layout:
         if bytes <= MAPPED:
             return None
         Py_INCREF(self.dtype)
-        return PyArray_Zeros(self.ndim, <cnp.npy_intp *> self.dims, <cnp.PyArray_Descr *> self.dtype, 0)
+        return PyArray_Zeros(self.ndim, self.dims, <cnp.PyArray_Descr *> self.dtype, 0)
 
 
 cdef cnp.ndarray target_of(Layout result, cnp.ndarray x, out):

@@ -280,7 +280,7 @@ def _gather_divided(
 def _gather_pairs(
     op: Operation, axes: Shape, back: tuple[Windows | None, ...], by: Array, grad: Array, into: Array, scale: int
 ) -> None:
-    """Sums of quotients and their errors, one behind the other; on the way `scale` times as large, against underflow."""
+    """Sums of quotients and their errors, one behind the other; `scale` times as large, against underflow."""
     pairs = np.zeros((2, *grad.shape))
     with np.errstate(all="ignore"), _kernels.DefaultMode():
         grad = grad.astype(np.float64)

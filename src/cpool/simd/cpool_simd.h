@@ -10,8 +10,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
-#error "cpool promises exact sums: build it without -ffast-math"
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) || \
+    defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__)
+#error "cpool promises exact sums: build it without -ffast-math and what is part of it"
+#endif
+#if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0
+#error "cpool promises exact sums: build it with -msse2 -mfpmath=sse, that doubles are rounded as such"
 #endif
 
 /* Elements in one block: a longer window is summed block by block. Part of the order of additions. */
