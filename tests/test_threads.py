@@ -17,7 +17,7 @@ from conftest import SIMD
 from helpers import assert_same_bits, python, run_python, sample
 
 import cpool
-from cpool import cpu
+from cpool import _kernels, cpu
 
 # ---- how many ------------------------------------------------------------------------------------------
 
@@ -74,8 +74,10 @@ def test_who_says_how_many(environment, first):
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
 def test_never_more_than_the_processors_it_may_use():
-    code = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
-    assert run_python(code + "import cpool; print(cpool.get_num_threads())", OMP_NUM_THREADS="2").strip() == "1"
+    narrow = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
+    count = "import cpool; print(cpool.get_num_threads())\n"
+    assert run_python(narrow + count, OMP_NUM_THREADS="2").strip() == "1"
+    assert run_python(count + narrow + count, OMP_NUM_THREADS="2").split()[-1] == "1"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is limited as Linux does it")
@@ -239,9 +241,9 @@ def test_quotas_of_control_groups(tmp_path, case):
 
 @pytest.mark.parametrize(("quota", "cpus"), [(0.5, 1), (1.0, 1), (1.5, 2), (2.0, 2), (None, 8), (99.0, 8)])
 def test_a_quota_bounds_the_threads(monkeypatch, quota, cpus):
-    monkeypatch.setattr(cpu, "_usable", None)
+    monkeypatch.setattr(cpu, "_quota", None)
     monkeypatch.setattr(cpu, "cgroup_quota", lambda: quota)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(8), raising=False)
+    monkeypatch.setattr(_kernels, "processors", lambda: 8)
     assert cpu.usable_cpus() == cpus
     assert cpool.get_num_threads() <= cpus
 
@@ -492,10 +494,12 @@ with cpool.threads(2):
         begun = time.perf_counter()
         cpool.adaptive_avg_pool2d(x, 7)
         times.append(time.perf_counter() - begun)
-print(sorted(times)[20])
+print(sorted(times)[20], sorted(times)[36])
 """
-    best = min(float(run_python(code)) for _ in range(2))
-    assert best < 1e-3, f"{1e3 * best:.2f} ms"
+    runs = [tuple(map(float, run_python(code).split())) for _ in range(3)]
+    median, most = (1e3 * min(part) for part in zip(*runs, strict=True))
+    assert median < 1, f"{median:.2f} ms"
+    assert most < 1.5, f"nine of ten calls: {most:.2f} ms"
 
 
 @pytest.mark.parametrize("size", [(7, 1000), 1, (1, 7)], ids=str)

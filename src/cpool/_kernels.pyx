@@ -94,6 +94,11 @@ def build_info():
     return {"compiler": (<bytes> CPOOL_COMPILER).decode(), "openmp": bool(cpool_openmp())}
 
 
+def processors():
+    """How many processors this thread may run on now; 0 if that can't be told."""
+    return cpool_processors()
+
+
 def openmp_threads():
     """How many threads OpenMP would use for a region."""
     return cpool_openmp_threads()
@@ -254,7 +259,8 @@ cdef int run_all(Team *team, int64_t units, int threads) except -1:
 
 cdef int most_threads() noexcept nogil:
     """What a team never exceeds, whatever is asked for: where threads can't be made, OpenMP ends the process."""
-    return max(8 * cpool_processors(), 16)
+    cdef int n = cpool_processors()
+    return max(8 * n, 16) if n else 256
 
 
 cdef int team_size(int64_t cost, int threads) noexcept nogil:

@@ -25,7 +25,7 @@ Array = NDArray[Any]
 _chosen: int | None = None  # by set_num_threads
 _scoped: ContextVar[int | None] = ContextVar("cpool_threads", default=None)
 _from_environment: int | None = None
-_usable: int | None = None
+_quota: float | None = None  # of the control group; looked up once
 
 
 def _count(argument: str, value: object) -> int:
@@ -84,13 +84,11 @@ def _quota_of(group: str) -> float | None:
 
 def usable_cpus() -> int:
     """The CPUs that this process may use: its affinity, and its quota rounded up."""
-    global _usable
-    if _usable is None:
-        affinity = getattr(os, "sched_getaffinity", None)
-        cpus = len(affinity(0)) if affinity else os.cpu_count() or 1
-        quota = cgroup_quota()
-        _usable = cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
-    return _usable
+    global _quota
+    if _quota is None:
+        _quota = cgroup_quota() or math.inf
+    cpus = _kernels.processors() or os.cpu_count() or 1
+    return max(1, math.ceil(min(cpus, _quota)))
 
 
 def processor_name() -> str:

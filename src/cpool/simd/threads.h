@@ -11,13 +11,11 @@ static inline int cpool_openmp(void) { return 1; }
 static inline int cpool_team_rank(void) { return omp_get_thread_num(); }
 static inline int cpool_team_size(void) { return omp_get_num_threads(); }
 static inline int cpool_openmp_threads(void) { return omp_get_max_threads(); }
-static inline int cpool_processors(void) { return omp_get_num_procs(); }
 #else
 static inline int cpool_openmp(void) { return 0; }
 static inline int cpool_team_rank(void) { return 0; }
 static inline int cpool_team_size(void) { return 1; }
 static inline int cpool_openmp_threads(void) { return 1; }
-static inline int cpool_processors(void) { return 1; }
 #endif
 
 #if defined(_MSC_VER) && !defined(__clang__)
@@ -65,6 +63,12 @@ static inline void cpool_watch_fork(void) { pthread_atfork(NULL, NULL, cpool_in_
 /* A worker that wakes up is often put on the processor of the thread that woke it. There the two would
  * spin for each other in OpenMP's barrier, for whole time slices: so it moves, and stays free to move. */
 #if defined(__linux__) && defined(CPU_COUNT)
+/* How many processors this thread may run on now; 0 if that can't be told. */
+static inline int cpool_processors(void)
+{
+    cpu_set_t all;
+    return sched_getaffinity(0, sizeof all, &all) ? 0 : CPU_COUNT(&all);
+}
 static inline int cpool_cpu(void) { return sched_getcpu(); }
 static inline void cpool_leave_cpu(int cpu)
 {
@@ -77,6 +81,7 @@ static inline void cpool_leave_cpu(int cpu)
         sched_setaffinity(0, sizeof all, &all);
 }
 #else
+static inline int cpool_processors(void) { return 0; }
 static inline int cpool_cpu(void) { return -1; }
 static inline void cpool_leave_cpu(int cpu) { (void)cpu; }
 #endif
