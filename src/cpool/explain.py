@@ -245,12 +245,11 @@ def explain(operation: Any, x: Any, *args: Any, **options: Any) -> Explanation:
                 axis, table.length, table.count, table.kind, int(sizes.min()), int(sizes.max()), table.as_strided()
             )
         )
-    pairs = [a.strided for a in axes]
+    spelled = [(1, 1, 1) if table is None else table.as_dilated() for table in plan.tables]
     equal = None
-    if pairs and all(pairs):
-        kernels, strides = zip(*(p for p in pairs if p), strict=True)
-        steps = [1 if t is None else t.step for t in plan.tables]
-        equal = f"kernel_size={kernels}, stride={strides}" + ("" if set(steps) == {1} else f", dilation={tuple(steps)}")
+    if spelled and all(spelled):
+        kernels, strides, steps = zip(*(s for s in spelled if s), strict=True)
+        equal = f"kernel_size={kernels}, stride={strides}" + ("" if set(steps) == {1} else f", dilation={steps}")
     kinds = [a.kind for a in axes]
     worst = next((k for k in ("ragged", "overlapping") if k in kinds), "tiled")
     runs = _on_cpu(plan) if choice.name == "cpu" else _elsewhere(plan, choice)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -125,7 +125,7 @@ def _strided_tables(shape: tuple[int, ...], axes: tuple[int, ...], args: tuple[A
             ceil_mode=ceil_mode,
         )
         if not include:
-            table = Windows(table.length, table.starts, table.sizes, table.sizes, table.step, table.as_strided())
+            table = replace(table, counted=table.sizes)
         tables.append(table)
     return axes, tuple(tables), override
 

@@ -87,18 +87,24 @@ class Windows:
         """`tiled` (windows side by side cover the axis), `overlapping` (one size and one step: of
         adaptive windows neighbours then share elements; a kernel and a stride of your own may leave some out) or
         `ragged` (sizes or steps differ: no kernel and stride reproduce it)."""
-        regular = self.as_strided()
-        if regular is None:
+        if self._regular is None:
             # One size and a step of nothing (1 -> 5, say) is regular, yet no stride expresses it.
             still = self.count > 1 and int(self.starts[0]) == int(self.starts[-1])
             return "overlapping" if still else "ragged"
-        kernel, stride = regular
+        kernel, stride = self._regular
         tiled = self.step == 1 and kernel == stride and kernel * self.count == self.length
         return "tiled" if tiled else "overlapping"
 
     def as_strided(self) -> tuple[int, int] | None:
-        """`(kernel, stride)` of the strided pooling without padding that has these windows, or None."""
-        return self._regular
+        """`(kernel, stride)` of the strided pooling without padding and dilation that has these windows, or None."""
+        kernel, stride, dilation = self.as_dilated() or (0, 0, 0)
+        return (kernel, stride) if dilation == 1 else None
+
+    def as_dilated(self) -> tuple[int, int, int] | None:
+        """`(kernel, stride, dilation)` of the strided pooling without padding that has these windows, or None."""
+        if self._regular is None or not np.array_equal(self.counted, self.sizes):
+            return None
+        return (*self._regular, self.step)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Windows):
@@ -116,7 +122,7 @@ class Windows:
 
 
 def _regular(length: int, starts: Int64s, sizes: Int64s, step: int) -> tuple[int, int] | None:
-    """(kernel, stride) of unpadded strided pooling with exactly these windows, if there is one."""
+    """(kernel, stride) of unpadded strided pooling, its taps `step` apart, with these windows, if there is one."""
     m = len(starts)
     if m == 0 or int(starts[0]) != 0:
         return None
@@ -201,21 +207,21 @@ def strided_windows(
     before, after = _padding_pair(length, k, s, d, padding, ceil_mode)
     extent = d * (k - 1) + 1
     room = length + before + after - extent
-    if room < 0:
+    m = (-(-room // s) if ceil_mode else room // s) + 1
+    if ceil_mode and (m - 1) * s >= length + before:
+        m -= 1
+    if m < 1:
         bad_value(
             "kernel_size",
             kernel,
             f"a window spans {extent} elements, but the axis has {length} and {before} + {after} "
             "of padding: use a smaller kernel_size or dilation, or more padding",
         )
-    m = (-(-room // s) if ceil_mode else room // s) + 1
-    if ceil_mode and (m - 1) * s >= length + before:
-        m -= 1
     if m >= MAX_WINDOWS:
         bad_value("stride", s, f"this gives {m} windows; fewer than 2**31 are possible")
     # The ends are checked in Python's own integers; between them everything fits 64 bits.
     last = (m - 1) * s - before
-    if before > extent - 1 or last > length - 1 or max(extent, length + before + after) > MAX_LENGTH:
+    if before > extent - 1 or last > length - 1 or length + before + after > MAX_LENGTH:
         bad_value(
             "padding",
             padding,
@@ -236,7 +242,7 @@ def strided_windows(
             "holds no element: pad less or dilate less",
         )
     counted = np.minimum(k, (length + after - 1 - first) // d + 1)
-    return _table(length, starts, inside, counted, d if k > 1 else 1)
+    return _table(length, starts, inside, counted, d if int(inside.max()) > 1 else 1)  # else there is no next tap
 
 
 def _padding_pair(length: int, k: int, s: int, d: int, padding: object, ceil_mode: bool) -> tuple[int, int]:
