@@ -91,7 +91,8 @@ def test_none_keeps_an_axis_in_every_rank(rank):
         ("7", TypeError, r"output_size: got '7' of type str"),
         (b"75", TypeError, r"output_size: got b'75' of type bytes"),
         ({7}, TypeError, r"output_size: got \{7\} of type set"),
-        (2**31, ValueError, r"(output_size|m): got"),
+        (2**31, ValueError, r"output_size: got 2147483648; .*larger than any array"),
+        ((1, 2**31), ValueError, r"output_size: got 2147483648; .*2\*\*31 - 1"),
         (2**62, ValueError, r"output_size: got 4611686018427387904; .*larger than any array"),
         (2**63, ValueError, r"output_size: got .*larger than any array"),
         (2**200, ValueError, r"output_size: got .*larger than any array"),
@@ -168,6 +169,20 @@ def test_a_pooled_axis_without_elements(shape):
     ):
         with pytest.raises(ValueError, match=r"x: got \(.*\); axis [23] is pooled and has no elements"):
             call()
+
+
+def test_an_axis_that_none_keeps_may_be_empty():
+    x = np.empty((2, 3, 0, 9), np.float32)
+    assert cpool.adaptive_avg_pool2d(x, (None, 3)).shape == (2, 3, 0, 3)
+    assert cpool.adaptive_avg_pool(np.empty((0, 9)), None).shape == (0, 9)
+    assert cpool.adaptive_max_pool2d(x, (None, 3)).shape == (2, 3, 0, 3)
+    values, indices = cpool.adaptive_max_pool2d(x, (None, 3), return_indices=True)
+    assert values.shape == indices.shape == (2, 3, 0, 3)
+    assert cpool.adaptive_avg_pool2d_backward(values, x.shape).shape == x.shape
+    assert cpool.adaptive_max_pool2d_backward(values, indices, x.shape).shape == x.shape
+    assert cpool.explain("adaptive_avg_pool2d", x, (None, 3)).out_shape == (2, 3, 0, 3)
+    with pytest.raises(ValueError, match=r"input_shape: got .*axis 2 is pooled and has no elements"):
+        cpool.adaptive_avg_pool2d_backward(np.ones((2, 3, 1, 3)), x.shape)
 
 
 def test_kept_axes_may_be_empty_in_the_general_form():
@@ -350,6 +365,11 @@ def test_strided_spellings(one, other):
         ({"kernel_size": 2, "padding": ((1, 1, 1), 0)}, ValueError, "padding: got"),
         ({"kernel_size": 2, "padding": "same"}, ValueError, "padding: got 'same'; .*same_upper"),
         ({"kernel_size": 2, "padding": "SAME_UPPER"}, ValueError, "padding: got 'SAME_UPPER'; .*same_upper"),
+        ({"kernel_size": 2, "padding": ("same_upper", "same_upper")}, TypeError, 'padding: got .*padding="same_upper"'),
+        ({"kernel_size": 2, "padding": ("valid", 1)}, TypeError, "padding: got .*stands alone"),
+        ({"kernel_size": 2, "padding": (0, (0, 5))}, ValueError, r"padding: got \(0, \(0, 5\)\); .*after axis 3"),
+        ({"kernel_size": 2, "padding": ((2, 0), 0)}, ValueError, r"padding: got \(\(2, 0\), 0\); .*before axis 2"),
+        ({"kernel_size": 2, "padding": (0, (-1, 0))}, ValueError, r"padding: got \(0, \(-1, 0\)\); before axis 3 .*-1"),
         ({"kernel_size": 2, "padding": None}, TypeError, "padding: got None"),
         ({"kernel_size": 2, "padding": "same_upper", "ceil_mode": True}, ValueError, "padding: .*ceil_mode"),
         ({"kernel_size": 2, "padding": 2}, ValueError, "padding: got 2; .*holds? no element"),
@@ -384,6 +404,21 @@ def test_wrong_strided_arguments(options, error, text):
     ):
         with pytest.raises(error, match=text):
             call()
+
+
+def test_a_pair_for_the_only_axis():
+    for call in (lambda: cpool.avg_pool1d(X[0], 3, padding=(1, 2)), lambda: cpool.nn.AvgPool1d(3, padding=(1, 2))):
+        with pytest.raises(ValueError, match=r"padding: got \(1, 2\); .*\(\(1, 2\),\) would do"):
+            call()
+
+
+def test_a_list_that_contains_itself():
+    size = [7]
+    size.append(size)
+    for function in (cpool.adaptive_avg_pool2d, cpool.avg_pool2d, cpool.nn.AdaptiveAvgPool2d):
+        arguments = (size,) if isinstance(function, type) else (X, size)
+        with pytest.raises(TypeError, match=r"^(output|kernel)_size: got .* of type (list|tuple)"):
+            function(*arguments)
 
 
 def test_more_elements_than_a_divisor_holds():

@@ -11,6 +11,7 @@ import math
 import mmap
 import signal
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -311,6 +312,7 @@ def test_a_guard_guards():
     """The guards of this file must kill: else nothing above means anything."""
     code = f"""
 import sys
+import tracemalloc
 sys.path.insert(0, {str(ROOT)!r})
 import numpy as np
 from test_memory import guarded
@@ -339,3 +341,60 @@ def test_threads_share_no_scratch(dtype):
     with cpool.threads(3), cpu.force_split():
         for _ in range(200):
             assert_same_bits(cpool.adaptive_avg_pool2d(x, (7, 33)), expected)
+
+
+# ---- nothing is allocated before an error -----------------------------------------------------------------------
+
+MANY = 2**22  # windows: tables of them take 96 MB
+
+
+def refusals():
+    x = np.broadcast_to(np.float32(1), (MANY,))
+    small = np.ones(4, np.float32)
+    wide = np.broadcast_to(np.float32(1), (1, MANY))
+    grad = np.broadcast_to(np.float32(1), (MANY - 1,))
+    frozen = np.broadcast_to(np.float32(0), (MANY,))
+    yield "dtype", cpool.adaptive_avg_pool, (small, MANY), {"dtype": "int8"}
+    yield "dtype", cpool.adaptive_avg_pool, (x, None), {"dtype": "V3"}
+    yield "dtype", cpool.avg_pool, (x, 3, 1), {"dtype": "int8"}
+    yield "dtype", cpool.avg_pool1d, (wide, 3, 1), {"dtype": "int8"}
+    for out in (np.empty(3), frozen[:5], frozen):
+        yield "out", cpool.adaptive_avg_pool, (small, MANY), {"out": out}
+        yield "out", cpool.adaptive_max_pool, (small, MANY), {"out": out}
+        yield "out", cpool.avg_pool, (x, 1, 1), {"out": out}
+        yield "out", cpool.max_pool, (x, 1, 1), {"out": out}
+        yield "out", cpool.adaptive_avg_pool_backward, (x, (7,)), {"out": out}
+        yield "out", cpool.avg_pool_backward, (x, (MANY,), 1, 1), {"out": out}
+        yield "out", cpool.adaptive_max_pool, (small, MANY, True), {"out": (out, out)}
+        yield "out", cpool.adaptive_max_pool, (small, MANY, True), {"out": (out, np.empty(3, np.int64))}
+    yield "out", cpool.max_pool, (x, 1, 1), {"out": np.empty(MANY, np.int8)[:5]}
+    yield "output_size", cpool.adaptive_avg_pool, (small, 2**31), {}
+    yield "output_size", cpool.adaptive_avg_pool, (small, 2**62), {}
+    yield "x", cpool.avg_pool, (np.broadcast_to(np.int8(1), (2**31 - 2, 2**31 - 2)), 1, 1), {}
+    yield "kernel_size", cpool.avg_pool, (np.broadcast_to(np.int8(1), (2**23, 2**39)), (2**15, 2**39), (1, 2**39)), {}
+    yield "padding", cpool.avg_pool, (small, 2, 1), {"padding": ((MANY, MANY),), "dilation": MANY}
+    yield "padding", cpool.avg_pool, (small, MANY, 1), {"padding": ((0, 2 * MANY),)}
+    yield "stride", cpool.avg_pool, (np.broadcast_to(np.int8(1), (2**40,)), 1), {}
+    yield "grad", cpool.avg_pool_backward, (grad, (MANY,), 1, 1), {}
+    yield "grad", cpool.adaptive_avg_pool2d_backward, (np.ones((1, 2, 3)), (2, MANY, MANY)), {}
+    yield "input_shape", cpool.avg_pool_backward, (grad, (2**40, 2**40), 1, 1), {}
+    yield "indices", cpool.adaptive_max_pool_backward, (grad, np.zeros(3, int), (MANY,)), {}
+
+
+REFUSALS = [pytest.param(*case, id=f"{case[1].__name__}-{case[0]}-{i}") for i, case in enumerate(refusals())]
+
+
+@pytest.mark.parametrize(("argument", "function", "arguments", "options"), REFUSALS)
+def test_nothing_is_allocated_before_an_error(argument, function, arguments, options):
+    calls = [lambda: function(*arguments, **options)]
+    if "backward" not in function.__name__:
+        calls.append(lambda: cpool.prepare(function, *arguments, **options))
+        calls.append(lambda: cpool.explain(function, *arguments, **options))
+    for call in calls:
+        tracemalloc.start()
+        try:
+            with pytest.raises((ValueError, TypeError), match=rf"^{argument}: got"):
+                call()
+            assert tracemalloc.get_traced_memory()[1] < 2**20
+        finally:
+            tracemalloc.stop()

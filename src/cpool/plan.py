@@ -30,14 +30,14 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from .errors import bad_value
-from .windows import MAX_WINDOWS, Int64s, Windows
+from .windows import MAX_WINDOWS, Int64s, Spec, Windows
 
 LANES = 32
 BLOCK = 65536
@@ -205,7 +205,7 @@ def product(sizes: tuple[int, ...] | list[int]) -> int:
     return total
 
 
-def check_size(argument: str, came: object, shape: list[int], itemsize: int) -> None:
+def check_size(argument: str, came: object, shape: Sequence[int], itemsize: int) -> None:
     """Refuse a result whose bytes do not fit an address, before anything is made."""
     nonzero = [n for n in shape if n]
     if product(nonzero) * itemsize > MAX_ELEMENTS:
@@ -319,9 +319,9 @@ def divisor_rows(pooled: tuple[Pooled, ...], divisor: int | None) -> tuple[Int64
     return rows.astype(np.int64), (values[:, None] * inner[None, :]).astype(np.float64)
 
 
-def check_divisor(argument: str, tables: tuple[Windows, ...]) -> None:
-    """Refuse windows that count more elements than a divisor can hold exactly."""
-    most = product([int(t.counted.max()) for t in tables if t.count])
+def check_divisor(argument: str, specs: tuple[Spec | None, ...]) -> None:
+    """Refuse windows that may count more elements than a divisor can hold exactly."""
+    most = product([spec.most for spec in specs if spec is not None and spec.count])
     if most >= MAX_DIVISOR:
         bad_value(argument, f"a window that counts {most} elements", "at most 2**53 - 1 can be averaged")
 
