@@ -966,3 +966,127 @@ def test_bfloat16_is_known_without_being_imported():
         "x = cpool.adaptive_avg_pool2d(np.ones((1, 2, 5, 5), ml_dtypes.bfloat16), 3)\n"
         "assert x.dtype == ml_dtypes.bfloat16 and (x == 1).all()\n"
     )
+
+
+# ---- outs that lie as they like -------------------------------------------------------------------------------
+
+
+def test_an_out_that_overlaps_itself_is_refused():
+    strided = np.lib.stride_tricks.as_strided
+    x = np.arange(36.0).reshape(6, 6)
+    for out in (
+        strided(np.zeros(20), (3, 3), (8, 8)),
+        strided(np.zeros(20), (3, 3), (8, 16)),
+        strided(np.zeros(20), (3, 3), (0, 8)),
+        strided(np.zeros(20), (3, 3), (12, 8)),
+        strided(np.zeros(20)[10:], (3, 3), (-16, 8)),
+    ):
+        for call in (
+            lambda out=out: cpool.adaptive_avg_pool(x, 3, out=out),
+            lambda out=out: cpool.max_pool(x, 2, out=out),
+            lambda out=out: cpool.prepare("adaptive_avg_pool", x, 3)(x, out=out),
+            lambda out=out: cpool.adaptive_avg_pool_backward(x, (3, 3), out=out),
+        ):
+            with pytest.raises(ValueError, match=r"^out: got 'strides .*share memory"):
+                call()
+    expected = cpool.adaptive_avg_pool(x, 3)
+    for out in (
+        np.zeros((3, 6))[:, ::2],
+        np.zeros((6, 3)).T[::-1, ::-2],
+        strided(np.zeros(20), (3, 3), (8, 24)),
+        strided(np.zeros((3, 3, 9)), (3, 3), (216, 72)),
+        strided(np.zeros((3, 1, 3)), (3, 3), (24, 8)),
+    ):
+        assert cpool.adaptive_avg_pool(x, 3, out=out) is out
+        assert_same_bits(out, expected)
+
+
+def test_prepared_and_explained_without_the_axes_that_are_gone():
+    for operation in ("global_avg_pool", "global_max_pool"):
+        out = np.empty((2, 3), np.float32)
+        prepared = cpool.prepare(operation, X, keepdims=False, out=out)
+        expected = getattr(cpool, operation)(X, keepdims=False)
+        assert prepared(X, out=out) is out
+        assert_same_bits(out, expected)
+        assert_same_bits(prepared(X), expected)
+        for given in ({}, {"out": out}):
+            assert cpool.explain(operation, X, keepdims=False, **given).out_shape == (2, 3)
+        assert cpool.explain(operation, X).out_shape == (2, 3, 1, 1)
+        with pytest.raises(ValueError, match=r"^out: got \(2, 3, 1, 1\)"):
+            cpool.prepare(operation, X, keepdims=False, out=np.empty((2, 3, 1, 1), np.float32))
+    pair = np.empty((2, 3), np.float32), np.empty((2, 3), np.int64)
+    prepared = cpool.prepare("global_max_pool", X, keepdims=False, return_indices=True, out=pair)
+    assert prepared(X, out=pair) is pair
+    assert_same_bits(pair[1], cpool.global_max_pool(X, keepdims=False, return_indices=True)[1])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("operation", ["adaptive_avg_pool2d", "adaptive_max_pool2d"])
+def test_a_prepared_call_does_what_the_function_does(operation, layout):
+    function = getattr(cpool, operation)
+    x = place(X, layout)
+    for prepared in (
+        cpool.prepare(operation, X, (7, 5)),
+        cpool.prepare(operation, X, (7, 5), out=np.empty((2, 3, 7, 10), np.float32)[..., ::2]),
+    ):
+        for given in (x, X):
+            expected = function(given, (7, 5))
+            for _ in range(2):
+                result = prepared(given)
+                assert_same_bits(result, expected)
+                assert result.strides == expected.strides
+            for out in (
+                np.empty((2, 3, 7, 5), ">f4"),
+                np.empty((2, 3, 7, 10), np.float32)[..., ::2],
+                np.empty((5, 7, 3, 2), np.float32).T,
+            ):
+                assert prepared(given, out=out) is out
+                assert_same_bits(out.astype(np.float32), np.ascontiguousarray(expected))
+        if operation == "adaptive_max_pool2d":
+            continue
+        with pytest.raises(TypeError, match=r"^out: got dtype float64; the result has dtype float32"):
+            prepared(x, out=np.empty((2, 3, 7, 5)))
+
+
+def test_pairs_are_written_where_they_lie(engine):
+    x = sample("float32", (2, 3, 10, 9))
+    for given in (x, place(x, "channels_last")):
+        values, indices = cpool.adaptive_max_pool2d(given, 5, return_indices=True)
+        prepared = cpool.prepare("adaptive_max_pool2d", given, 5, return_indices=True)
+        layer = cpool.nn.AdaptiveMaxPool2d(5, return_indices=True)
+        for makes in itertools.product(
+            (
+                lambda: np.empty_like(values),
+                lambda: np.empty(values.shape, np.float32),
+                lambda: np.empty(values.shape, ">f4"),
+                lambda: np.empty((*values.shape[:3], 10), np.float32)[..., ::2],
+                lambda: np.ndarray(values.shape, np.float32, bytearray(values.nbytes + 1), 1),
+            ),
+            (
+                lambda: np.empty_like(indices),
+                lambda: np.empty(values.shape, ">i8"),
+                lambda: np.ndarray(values.shape, np.int64, bytearray(indices.nbytes + 1), 1),
+            ),
+        ):
+            pair = tuple(make() for make in makes)
+            for call in (
+                lambda out, g=given: cpool.adaptive_max_pool2d(g, 5, return_indices=True, out=out),
+                lambda out, g=given, p=prepared: p(g, out=out),
+                lambda out, g=given: layer(g, out),
+            ):
+                for part in pair:
+                    part[...] = 77
+                assert call(pair) is pair
+                assert_same_bits(pair[0].astype(np.float32), values.astype(np.float32, "C"))
+                np.testing.assert_array_equal(pair[1], indices)
+
+
+def test_a_pair_over_its_own_input():
+    memory = np.zeros(64, np.int64)
+    x = memory.view(np.float64)[:16].reshape(1, 16)
+    x[...] = np.arange(16.0)[::-1]
+    wanted = cpool.max_pool1d(x.copy(), 2, return_indices=True)
+    values, indices = x[:, :8], memory[16:24].reshape(1, 8)
+    cpool.max_pool1d(x, 2, return_indices=True, out=(values, indices))
+    assert_same_bits(values, wanted[0])
+    np.testing.assert_array_equal(indices, wanted[1])

@@ -263,6 +263,39 @@ BIG = {
 }
 
 
+PAIRS = """
+import resource
+import numpy as np, cpool
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+x = np.ones({shape}, np.float32){turned}
+pair = cpool.max_pool2d(x, 2, 1, return_indices=True)
+assert sum(part.nbytes for part in pair) > 60 * 2**20
+prepared = cpool.prepare("max_pool2d", x, 2, 1, return_indices=True)
+layer = cpool.nn.MaxPool2d(2, 1, return_indices=True)
+small = np.zeros((1, 1, 3, 3), np.float32)
+layer(small), layer(small)
+before = peak()
+for _ in range(3):
+    cpool.max_pool2d(x, 2, 1, return_indices=True, out=pair)
+    prepared(x, out=pair)
+    layer(x, pair)
+print((peak() - before) / 2**20)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts resident pages as Linux does")
+@pytest.mark.parametrize(
+    ("shape", "turned"),
+    [((2, 3, 1023, 1021), ""), ((2, 1023, 1021, 3), ".transpose(0, 3, 1, 2)")],
+    ids=["contiguous", "last"],
+)
+def test_a_pair_is_written_where_it_lies(shape, turned):
+    """Computed aside, it would take 70 MiB."""
+    grown = float(run_python(PAIRS.format(shape=shape, turned=turned)))
+    assert grown < 12, f"{grown:.0f} MiB"
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts resident pages as Linux does")
 @pytest.mark.parametrize("make", BIG)
 def test_a_call_takes_little_memory(make):

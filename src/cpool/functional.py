@@ -317,13 +317,19 @@ def _run(op: Operation, args: tuple[Any, ...], x: Any, dtype: Any, out: Any, bac
             return result
         return wrap(result)
     arrays.check_out(target, plan.out_shape)
-    if target.dtype.isnative and not arrays.share_memory(array, target):
-        dispatch.run(plan, array, target, choice)
-    else:  # computed aside: x must not change while it is read
-        aside = _plan_of(op, frozen, plan.out_dtype, array, None)
-        result = arrays.new(array, aside.out_shape, aside.out_order, aside.out_dtype, passing=True)
-        arrays.assign(target, dispatch.run(aside, array, result, choice))
+    write(plan, array, target, choice, lambda: _plan_of(op, frozen, plan.out_dtype, array, None))
     return out
+
+
+def write(plan: Plan, x: Array, target: Array, choice: dispatch.Choice, aside: Callable[[], Plan]) -> None:
+    """Pool x into `target`, by the plan for it. Or, where x would change while it is read or the bytes go in another
+    order, by the plan `aside` for a new result, which is copied."""
+    if target.dtype.isnative and not arrays.share_memory(x, target):
+        dispatch.run(plan, x, target, choice)
+        return
+    plan = aside()
+    result = arrays.new(x, plan.out_shape, plan.out_order, plan.out_dtype, passing=True)
+    arrays.assign(target, dispatch.run(plan, x, result, choice))
 
 
 _INDICES = "with indices"  # where calls without them have a type
@@ -373,6 +379,9 @@ def _check_pair(plan: Plan, x: Array, targets: Pair) -> None:
 def _run_pair(
     plan: Plan, x: Array, wrap: arrays.Wrap | None, targets: Pair | None, out: Any, choice: dispatch.Choice
 ) -> Any:
+    if targets is not None and _take(plan, x, targets):
+        dispatch.run(plan, x, targets[0], choice, targets[1])
+        return out
     passing = targets is not None
     indices = arrays.new(x, plan.out_shape, plan.out_order, np.dtype(np.int64), passing=passing)
     result = arrays.new(x, plan.out_shape, plan.out_order, plan.out_dtype, passing=True) if passing else None
@@ -382,6 +391,17 @@ def _run_pair(
         arrays.assign(targets[1], indices)
         return out
     return (result, indices) if wrap is None else (wrap(result), wrap(indices))
+
+
+def _take(plan: Plan, x: Array, targets: Pair) -> bool:
+    """Whether both parts lie as a new pair would, and apart from x."""
+    values = plan.out_dtype, packed_strides(plan.out_shape, plan.out_order, plan.out_dtype.itemsize)
+    kind, _, strides = plan.indices
+    return (
+        arrays.lies_so(targets[0], *values)
+        and arrays.lies_so(targets[1], kind, strides)
+        and not any(arrays.share_memory(x, target) for target in targets)
+    )
 
 
 def _run_max(op: Operation, args: tuple[Any, ...], return_indices: Any, x: Any, out: Any, backend: Any) -> Any:
@@ -628,16 +648,17 @@ def _run_global(
     op: Operation, data_format: Any, keepdims: Any, x: Any, out: Any, run: Callable[[Any, Any], Any]
 ) -> Any:
     """`run(x, out)` with or without the axes of one element that remain."""
-    if as_flag("keepdims", keepdims) or type(out) is PlanOnly:
+    if as_flag("keepdims", keepdims):
         return run(x, out)
     shape = arrays.admit("x", x)[0].shape
-    return without_axes(op.rule(shape, (data_format,))[0], shape, x, out, run)
+    axes = op.rule(shape, (data_format,))[0]
+    if type(out) is PlanOnly:
+        return run(x, PlanOnly(with_axes(axes, shape, out.out)))
+    return without_axes(axes, shape, x, out, run)
 
 
-def without_axes(
-    axes: tuple[int, ...], shape: tuple[int, ...], x: Any, out: Any, run: Callable[[Any, Any], Any]
-) -> Any:
-    """`run(x, out)`, but the result, or both of a pair, without the axes of one element that it has."""
+def with_axes(axes: tuple[int, ...], shape: tuple[int, ...], out: Any) -> Any:
+    """`out`, or both of a pair, with the axes of one element that the result for an x of this shape lacks."""
     kept = tuple(n for a, n in enumerate(shape) if a not in axes)
 
     def widened(part: Any) -> Array:
@@ -645,8 +666,17 @@ def without_axes(
         arrays.check_out(plain, kept)
         return arrays.expand_dims(plain, axes)
 
+    if out is None:
+        return None
+    return tuple(map(widened, out)) if isinstance(out, (tuple, list)) else widened(out)
+
+
+def without_axes(
+    axes: tuple[int, ...], shape: tuple[int, ...], x: Any, out: Any, run: Callable[[Any, Any], Any]
+) -> Any:
+    """`run(x, out)`, but the result, or both of a pair, without the axes of one element that it has."""
     if out is not None:
-        run(x, tuple(map(widened, out)) if isinstance(out, (tuple, list)) else widened(out))
+        run(x, with_axes(axes, shape, out))
         return out
     result = run(x, None)
     if isinstance(result, tuple):

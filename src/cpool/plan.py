@@ -124,13 +124,12 @@ class Plan:
             return 1
         return LANES if abs(self.pooled[-1].x_stride) < NEAR * self.item.itemsize else 1
 
-    def with_strides(self, strides: tuple[int, ...]) -> Plan:
-        """The same call for an input that lies otherwise in memory; the result is in C order."""
-        if strides == self.x_strides:
-            return self
-        order = tuple(range(len(self.out_shape)))
-        out_strides = packed_strides(self.out_shape, order, self.out_dtype.itemsize)
-        return lay_out(self, strides, out_strides, order)
+    def laid(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...] | None = None) -> Plan:
+        """The same call for arrays that lie otherwise in memory; a new result (None) keeps the order of x's axes."""
+        order = memory_order(self.x_shape, x_strides)
+        if out_strides is None:
+            out_strides = packed_strides(self.out_shape, order, self.out_dtype.itemsize)
+        return lay_out(self, x_strides, out_strides, order)
 
     @property
     def indices(self) -> tuple[np.dtype[Any], tuple[int, ...], tuple[int, ...]]:
