@@ -463,6 +463,7 @@ NOT_NUMBERS = {
     "datetime": np.zeros((2, 3, 7, 5), "M8[s]"),
     "timedelta": np.zeros((2, 3, 7, 5), "m8[s]"),
     "structured": np.zeros((2, 3, 7, 5), [("a", "f4")]),
+    "named like bfloat16": np.zeros((2, 3, 7, 5), [("bfloat16", np.uint16)]),
     "void": np.zeros((2, 3, 7, 5), "V2"),
     "masked": np.ma.masked_equal(np.ones((2, 3, 7, 5)), 2),
     "none": None,
@@ -520,6 +521,7 @@ def test_small_types_of_other_packages_are_refused(module):
         ("uint8", "M8[s]"),
         ("uint8", "U3"),
         ("uint8", "V4"),
+        ("float32", [("bfloat16", np.uint16)]),
     ],
 )
 def test_results_that_are_not_to_be_had(source, target):
@@ -868,6 +870,22 @@ def test_explain():
         assert part in text
     with pytest.raises(AttributeError):
         told.kind = "tiled"
+
+
+def test_explain_counts_what_windows_cover():
+    x = np.ones((1, 1, 1000, 1000), np.float32)
+    assert cpool.explain("avg_pool2d", x, 1, 10).bytes_read == 4 * 100 * 100
+    assert cpool.explain("avg_pool2d", x, 5, 10).bytes_read == 4 * 500 * 500
+    assert cpool.explain("adaptive_avg_pool2d", x, (None, 7)).bytes_read == x.nbytes
+    assert cpool.explain("adaptive_avg_pool2d", x, (0, 7)).bytes_read == 0
+    for kernel, stride, dilation, padding in itertools.product((1, 2, 3), (1, 2, 5), (1, 2, 3, 4), (0, 1)):
+        told = cpool.explain("avg_pool1d", np.ones((2, 23)), kernel, stride, padding and kernel // 2, dilation=dilation)
+        pad = padding and kernel // 2
+        taps = {i * stride - pad + t * dilation for i in range(told.out_shape[1]) for t in range(kernel)}
+        assert told.bytes_read == 16 * len(taps & set(range(23)))
+    told = cpool.explain("adaptive_avg_pool2d", np.ones((2, 3, 8, 8), np.complex64), 4)
+    assert (told.bytes_read, told.bytes_written) == (8 * 6 * 64, 8 * 6 * 16)
+    assert cpool.explain("max_pool2d", X, 3, return_indices=True).bytes_written == (4 + 8) * 6 * 3 * 3
 
 
 def test_explain_names_the_equal_strided_pooling():

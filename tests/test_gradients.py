@@ -1458,3 +1458,27 @@ def test_the_oracle_is_the_reference(dtype, case):
         indices = np.random.default_rng(0).integers(0, 77, grad.shape)
         expected = gradient_by_reference("max_pool2d", (grad, indices), shape, None)
         assert_within_ulp(expected, exact_scatter("max_pool2d", grad, indices, shape), grad.dtype)
+
+
+@pytest.mark.parametrize("keepdims", [True, False])
+@pytest.mark.parametrize(
+    ("indices", "error"),
+    [
+        (None, TypeError),
+        ("where", TypeError),
+        (np.ma.masked_array(np.zeros((1, 2), int)), TypeError),
+        (np.zeros((1, 3), int), ValueError),
+        (np.zeros((1, 2, 1), int), ValueError),
+    ],
+    ids=["none", "text", "masked", "other shape", "other rank"],
+)
+def test_bad_indices_of_a_global_gradient_are_called_so(indices, error, keepdims):
+    grad = np.ones((1, 2, 1, 1) if keepdims else (1, 2), np.float32)
+    with pytest.raises(error, match=r"^indices: got"):
+        cpool.global_max_pool_backward(grad, indices, (1, 2, 3, 3), keepdims=keepdims)
+
+
+def test_without_the_axes_indices_have_none_either():
+    grad = np.ones((1, 2), np.float32)
+    with pytest.raises(ValueError, match=r"^indices: got \(1, 2, 1, 1\); .*\(1, 2\)"):
+        cpool.global_max_pool_backward(grad, np.zeros((1, 2, 1, 1), int), (1, 2, 3, 3), keepdims=False)

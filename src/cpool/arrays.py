@@ -69,7 +69,7 @@ def admit(argument: str, x: Any) -> tuple[Array, Wrap | None]:
 
 # ---- other libraries' arrays -------------------------------------------------------------------------
 
-BFLOAT16 = np.dtype([("bfloat16", np.uint16)])  # its bits, where nothing but DLPack says what they are
+BFLOAT16 = np.dtype([("cpool.bfloat16", np.uint16)])  # its bits, where nothing but DLPack says what they are
 _BFLOAT = 4  # DLPack's code for it
 DLPACK: dict[tuple[int, int], np.dtype[Any]] = {
     **{(0, bits): np.dtype(f"i{bits // 8}") for bits in (8, 16, 32, 64)},
@@ -197,7 +197,7 @@ def name_of(dtype: np.dtype[Any]) -> str:
 
 def widened(x: Array) -> Array:
     """x, as float32 if NumPy can't calculate with it: bits of bfloat16 are the upper half of a float32's."""
-    return (x["bfloat16"].astype(np.uint32) << 16).view(np.float32) if x.dtype == BFLOAT16 else x
+    return (x["cpool.bfloat16"].astype(np.uint32) << 16).view(np.float32) if x.dtype == BFLOAT16 else x
 
 
 def family(dtype: np.dtype[Any]) -> str | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from . import _kernels, arrays, cpu, dispatch, functional, measured
 from .errors import bad_kind, bad_value
-from .plan import Plan, plans
+from .plan import Plan, plans, product
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
     name: getattr(functional, name)
@@ -262,7 +262,8 @@ def explain(operation: Any, x: Any, *args: Any, **options: Any) -> Explanation:
     kinds = [a.kind for a in axes]
     worst = next((k for k in ("ragged", "overlapping") if k in kinds), "tiled")
     runs = _on_cpu(plan) if choice.name == "cpu" else _elsewhere(plan, choice)
-    read = plan.elements * plan.item.itemsize
+    covered = {a: table.covered for a, table in zip(plan.axes, plan.tables, strict=True) if table is not None}
+    read = product([covered.get(a, n) for a, n in enumerate(plan.x_shape)])
     return Explanation(
         operation=plan.operation,
         x_shape=plan.x_shape,
@@ -273,8 +274,8 @@ def explain(operation: Any, x: Any, *args: Any, **options: Any) -> Explanation:
         kind=worst,
         strided=equal,
         why=choice.why,
-        bytes_read=read,
-        bytes_written=plan.bytes_moved - read,
+        bytes_read=read * plan.x_dtype.itemsize,
+        bytes_written=product(plan.out_shape) * (plan.out_dtype.itemsize + 8 * plan.indexed),
         **runs,
     )
 

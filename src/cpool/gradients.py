@@ -81,18 +81,18 @@ def _check_out(out: Any, grad: Array, shape: Shape, dtype: np.dtype[Any]) -> Arr
     return target
 
 
-def _keep(op: Operation, args: tuple[Any, ...], keepdims: Any, shape: Shape, *parts: Any) -> tuple[Any, ...]:
-    """Gradients of a global pooling with the axes that keepdims=False took away."""
+def _keep(op: Operation, args: tuple[Any, ...], keepdims: Any, shape: Shape, **parts: Any) -> tuple[Any, ...]:
+    """Gradients of a global pooling, and what has their shape, with the axes that keepdims=False took away."""
     keepdims = as_flag("keepdims", keepdims)
     axes = _axes_of(lambda: op.rule(shape, args))[0]
     wanted = tuple(1 if a in axes else n for a, n in enumerate(shape) if keepdims or a not in axes)
-    found = [arrays.admit("grad", part)[0] for part in parts]
-    if found[0].shape != wanted:
-        bad_value("grad", found[0].shape, f"{op.name} of {shape} has shape {wanted}")
-    if keepdims:
-        return parts
-    expand = arrays.expand_dims
-    return (expand(found[0], axes), *(expand(p, axes) if p.shape == wanted else p for p in found[1:]))
+    found = []
+    for name, part in parts.items():
+        array = arrays.admit(name, part)[0]
+        if array.shape != wanted:
+            bad_value(name, array.shape, f"{op.name} of {shape} has shape {wanted}")
+        found.append(part if keepdims else arrays.expand_dims(array, axes))
+    return tuple(found)
 
 
 # ---- averages --------------------------------------------------------------------------------------
@@ -573,7 +573,7 @@ def global_avg_pool_backward(
     op = functional._GLOBAL_AVG
     if keepdims is True:
         return _avg(op, (data_format,), grad, input_shape, out, backend)
-    (grad,) = _keep(op, (data_format,), keepdims, _as_shape(input_shape), grad)
+    (grad,) = _keep(op, (data_format,), keepdims, _as_shape(input_shape), grad=grad)
     return _avg(op, (data_format,), grad, input_shape, out, backend)
 
 
@@ -764,6 +764,6 @@ def global_max_pool_backward(
             [0., 0., 5.]]])
     """
     op, shape = functional._GLOBAL_MAX, _as_shape(input_shape)
-    grad, indices = _keep(op, (data_format,), keepdims, shape, grad, indices)
+    grad, indices = _keep(op, (data_format,), keepdims, shape, grad=grad, indices=indices)
     axes = _axes_of(lambda: op.rule(shape, (data_format,)))[0]
     return _max(op, 0, axes, grad, indices, input_shape, out, backend)

@@ -138,12 +138,6 @@ class Plan:
         return kind, self.out_shape, packed_strides(self.out_shape, self.out_order, kind.itemsize)
 
     @property
-    def bytes_moved(self) -> int:
-        """Bytes that must be read and written at least."""
-        outputs = int(np.prod(self.out_shape, dtype=object)) * self.out_dtype.itemsize
-        return self.elements * self.x_dtype.itemsize + outputs
-
-    @property
     def weight(self) -> int:
         """Bytes of the tables: what a cache has to carry."""
         divisors = 0 if self.division is None else self.division.by.nbytes

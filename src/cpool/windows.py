@@ -108,6 +108,16 @@ class Windows:
             return None
         return (*self._regular, self.step)
 
+    @property
+    def covered(self) -> int:
+        """How many elements of the axis lie in a window."""
+        residues = self.starts % self.step
+        first = residues * (self.length // self.step + 1) + self.starts // self.step  # taps of one residue side by side
+        order = np.argsort(first, kind="stable")
+        first, last = first[order], (first + self.sizes)[order]
+        before = np.maximum.accumulate(np.concatenate([first[:1], last[:-1]]))
+        return int(np.maximum(last - np.maximum(first, before), 0).sum())
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Windows):
             return NotImplemented
