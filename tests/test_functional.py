@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import math
 import re
 
 import numpy as np
@@ -1066,37 +1068,39 @@ def test_a_prepared_call_does_what_the_function_does(operation, layout):
             prepared(x, out=np.empty((2, 3, 7, 5)))
 
 
-def test_pairs_are_written_where_they_lie(engine):
-    x = sample("float32", (2, 3, 10, 9))
-    for given in (x, place(x, "channels_last")):
-        values, indices = cpool.adaptive_max_pool2d(given, 5, return_indices=True)
-        prepared = cpool.prepare("adaptive_max_pool2d", given, 5, return_indices=True)
-        layer = cpool.nn.AdaptiveMaxPool2d(5, return_indices=True)
-        for makes in itertools.product(
+def unaligned(dtype, shape):
+    """An array that begins one byte too late."""
+    size = np.dtype(dtype).itemsize
+    return np.ndarray(shape, dtype, bytearray(math.prod(shape) * size + 1), 1)
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
+@pytest.mark.parametrize("way", ["function", "prepared", "layer"])
+def test_pairs_are_written_wherever_they_lie(way, last, engine):
+    x = place(sample("float32", (2, 3, 10, 9)), "channels_last" if last else "contiguous")
+    values, indices = cpool.adaptive_max_pool2d(x, 5, return_indices=True)
+    call = {
+        "function": functools.partial(cpool.adaptive_max_pool2d, output_size=5, return_indices=True),
+        "prepared": cpool.prepare("adaptive_max_pool2d", x, 5, return_indices=True),
+        "layer": cpool.nn.AdaptiveMaxPool2d(5, return_indices=True),
+    }[way]
+    shape = values.shape
+    for _ in range(2):  # layers prepare the second call
+        for pair in itertools.product(
             (
-                lambda: np.empty_like(values),
-                lambda: np.empty(values.shape, np.float32),
-                lambda: np.empty(values.shape, ">f4"),
-                lambda: np.empty((*values.shape[:3], 10), np.float32)[..., ::2],
-                lambda: np.ndarray(values.shape, np.float32, bytearray(values.nbytes + 1), 1),
+                np.empty_like(values),
+                np.empty(shape, np.float32),
+                np.empty(shape, ">f4"),
+                np.empty((*shape[:3], 10), np.float32)[..., ::2],
+                unaligned(np.float32, shape),
             ),
-            (
-                lambda: np.empty_like(indices),
-                lambda: np.empty(values.shape, ">i8"),
-                lambda: np.ndarray(values.shape, np.int64, bytearray(indices.nbytes + 1), 1),
-            ),
+            (np.empty_like(indices), np.empty(shape, ">i8"), unaligned(np.int64, shape)),
         ):
-            pair = tuple(make() for make in makes)
-            for call in (
-                lambda out, g=given: cpool.adaptive_max_pool2d(g, 5, return_indices=True, out=out),
-                lambda out, g=given, p=prepared: p(g, out=out),
-                lambda out, g=given: layer(g, out),
-            ):
-                for part in pair:
-                    part[...] = 77
-                assert call(pair) is pair
-                assert_same_bits(pair[0].astype(np.float32), values.astype(np.float32, "C"))
-                np.testing.assert_array_equal(pair[1], indices)
+            for part in pair:
+                part[...] = 77
+            assert call(x, out=pair) is pair
+            assert_same_bits(pair[0].astype(np.float32), values.astype(np.float32, "C"))
+            np.testing.assert_array_equal(pair[1], indices)
 
 
 def test_a_pair_over_its_own_input():

@@ -419,15 +419,15 @@ REFUSALS = [pytest.param(*case, id=f"{case[1].__name__}-{case[0]}-{i}") for i, c
 
 @pytest.mark.parametrize(("argument", "function", "arguments", "options"), REFUSALS)
 def test_nothing_is_allocated_before_an_error(argument, function, arguments, options):
-    calls = [lambda: function(*arguments, **options)]
+    refused = [lambda: function(*arguments, **options)]
     if "backward" not in function.__name__:
-        calls.append(lambda: cpool.prepare(function, *arguments, **options))
-        calls.append(lambda: cpool.explain(function, *arguments, **options))
-    for call in calls:
+        refused.append(lambda: cpool.prepare(function, *arguments, **options))
+        refused.append(lambda: cpool.explain(function, *arguments, **options))
+    for run in refused:
         tracemalloc.start()
         try:
             with pytest.raises((ValueError, TypeError), match=rf"^{argument}: got"):
-                call()
+                run()
             assert tracemalloc.get_traced_memory()[1] < 2**20
         finally:
             tracemalloc.stop()

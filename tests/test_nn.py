@@ -845,5 +845,5 @@ def test_what_every_call_would_refuse_no_layer_takes(make, text):
 
 @pytest.mark.parametrize("padding", [("same_upper", "same_upper"), ("valid", 0)], ids=str)
 def test_a_padding_by_name_stands_alone(padding):
-    with pytest.raises(TypeError, match="padding: got .*stands alone"):
+    with pytest.raises(TypeError, match=r"padding: got .*stands alone"):
         nn.AvgPool2d(3, padding=padding)

@@ -113,7 +113,9 @@ def _paddings(value: Any, count: int) -> tuple[Any, ...]:
         bad_value("padding", value, f"{wanted} for each pooled axis: ({value},) would do")
     entries = _one_per_axis("padding", value, count, wanted)
     if any(isinstance(p, str) for p in entries):
-        bad_kind("padding", value, f'a name is for all axes and stands alone, as in padding="same_upper"; else {wanted}')
+        bad_kind(
+            "padding", value, f'a name is for all axes and stands alone, as in padding="same_upper"; else {wanted}'
+        )
     return tuple(tuple(p) if isinstance(p, (list, np.ndarray)) else p for p in entries)
 
 
