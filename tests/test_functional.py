@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import math
 import re
 
 import numpy as np
@@ -91,7 +93,8 @@ def test_none_keeps_an_axis_in_every_rank(rank):
         ("7", TypeError, r"output_size: got '7' of type str"),
         (b"75", TypeError, r"output_size: got b'75' of type bytes"),
         ({7}, TypeError, r"output_size: got \{7\} of type set"),
-        (2**31, ValueError, r"(output_size|m): got"),
+        (2**31, ValueError, r"output_size: got 2147483648; .*larger than any array"),
+        ((1, 2**31), ValueError, r"output_size: got 2147483648; .*2\*\*31 - 1"),
         (2**62, ValueError, r"output_size: got 4611686018427387904; .*larger than any array"),
         (2**63, ValueError, r"output_size: got .*larger than any array"),
         (2**200, ValueError, r"output_size: got .*larger than any array"),
@@ -168,6 +171,20 @@ def test_a_pooled_axis_without_elements(shape):
     ):
         with pytest.raises(ValueError, match=r"x: got \(.*\); axis [23] is pooled and has no elements"):
             call()
+
+
+def test_an_axis_that_none_keeps_may_be_empty():
+    x = np.empty((2, 3, 0, 9), np.float32)
+    assert cpool.adaptive_avg_pool2d(x, (None, 3)).shape == (2, 3, 0, 3)
+    assert cpool.adaptive_avg_pool(np.empty((0, 9)), None).shape == (0, 9)
+    assert cpool.adaptive_max_pool2d(x, (None, 3)).shape == (2, 3, 0, 3)
+    values, indices = cpool.adaptive_max_pool2d(x, (None, 3), return_indices=True)
+    assert values.shape == indices.shape == (2, 3, 0, 3)
+    assert cpool.adaptive_avg_pool2d_backward(values, x.shape).shape == x.shape
+    assert cpool.adaptive_max_pool2d_backward(values, indices, x.shape).shape == x.shape
+    assert cpool.explain("adaptive_avg_pool2d", x, (None, 3)).out_shape == (2, 3, 0, 3)
+    with pytest.raises(ValueError, match=r"input_shape: got .*axis 2 is pooled and has no elements"):
+        cpool.adaptive_avg_pool2d_backward(np.ones((2, 3, 1, 3)), x.shape)
 
 
 def test_kept_axes_may_be_empty_in_the_general_form():
@@ -350,6 +367,11 @@ def test_strided_spellings(one, other):
         ({"kernel_size": 2, "padding": ((1, 1, 1), 0)}, ValueError, "padding: got"),
         ({"kernel_size": 2, "padding": "same"}, ValueError, "padding: got 'same'; .*same_upper"),
         ({"kernel_size": 2, "padding": "SAME_UPPER"}, ValueError, "padding: got 'SAME_UPPER'; .*same_upper"),
+        ({"kernel_size": 2, "padding": ("same_upper", "same_upper")}, TypeError, 'padding: got .*padding="same_upper"'),
+        ({"kernel_size": 2, "padding": ("valid", 1)}, TypeError, "padding: got .*stands alone"),
+        ({"kernel_size": 2, "padding": (0, (0, 5))}, ValueError, r"padding: got \(0, \(0, 5\)\); .*after axis 3"),
+        ({"kernel_size": 2, "padding": ((2, 0), 0)}, ValueError, r"padding: got \(\(2, 0\), 0\); .*before axis 2"),
+        ({"kernel_size": 2, "padding": (0, (-1, 0))}, ValueError, r"padding: got \(0, \(-1, 0\)\); before axis 3 .*-1"),
         ({"kernel_size": 2, "padding": None}, TypeError, "padding: got None"),
         ({"kernel_size": 2, "padding": "same_upper", "ceil_mode": True}, ValueError, "padding: .*ceil_mode"),
         ({"kernel_size": 2, "padding": 2}, ValueError, "padding: got 2; .*holds? no element"),
@@ -384,6 +406,21 @@ def test_wrong_strided_arguments(options, error, text):
     ):
         with pytest.raises(error, match=text):
             call()
+
+
+def test_a_pair_for_the_only_axis():
+    for call in (lambda: cpool.avg_pool1d(X[0], 3, padding=(1, 2)), lambda: cpool.nn.AvgPool1d(3, padding=(1, 2))):
+        with pytest.raises(ValueError, match=r"padding: got \(1, 2\); .*\(\(1, 2\),\) would do"):
+            call()
+
+
+def test_a_list_that_contains_itself():
+    size = [7]
+    size.append(size)
+    for function in (cpool.adaptive_avg_pool2d, cpool.avg_pool2d, cpool.nn.AdaptiveAvgPool2d):
+        arguments = (size,) if isinstance(function, type) else (X, size)
+        with pytest.raises(TypeError, match=r"^(output|kernel)_size: got .* of type (list|tuple)"):
+            function(*arguments)
 
 
 def test_more_elements_than_a_divisor_holds():
@@ -428,6 +465,7 @@ NOT_NUMBERS = {
     "datetime": np.zeros((2, 3, 7, 5), "M8[s]"),
     "timedelta": np.zeros((2, 3, 7, 5), "m8[s]"),
     "structured": np.zeros((2, 3, 7, 5), [("a", "f4")]),
+    "named like bfloat16": np.zeros((2, 3, 7, 5), [("bfloat16", np.uint16)]),
     "void": np.zeros((2, 3, 7, 5), "V2"),
     "masked": np.ma.masked_equal(np.ones((2, 3, 7, 5)), 2),
     "none": None,
@@ -485,6 +523,7 @@ def test_small_types_of_other_packages_are_refused(module):
         ("uint8", "M8[s]"),
         ("uint8", "U3"),
         ("uint8", "V4"),
+        ("float32", [("bfloat16", np.uint16)]),
     ],
 )
 def test_results_that_are_not_to_be_had(source, target):
@@ -835,6 +874,22 @@ def test_explain():
         told.kind = "tiled"
 
 
+def test_explain_counts_what_windows_cover():
+    x = np.ones((1, 1, 1000, 1000), np.float32)
+    assert cpool.explain("avg_pool2d", x, 1, 10).bytes_read == 4 * 100 * 100
+    assert cpool.explain("avg_pool2d", x, 5, 10).bytes_read == 4 * 500 * 500
+    assert cpool.explain("adaptive_avg_pool2d", x, (None, 7)).bytes_read == x.nbytes
+    assert cpool.explain("adaptive_avg_pool2d", x, (0, 7)).bytes_read == 0
+    for kernel, stride, dilation, padding in itertools.product((1, 2, 3), (1, 2, 5), (1, 2, 3, 4), (0, 1)):
+        told = cpool.explain("avg_pool1d", np.ones((2, 23)), kernel, stride, padding and kernel // 2, dilation=dilation)
+        pad = padding and kernel // 2
+        taps = {i * stride - pad + t * dilation for i in range(told.out_shape[1]) for t in range(kernel)}
+        assert told.bytes_read == 16 * len(taps & set(range(23)))
+    told = cpool.explain("adaptive_avg_pool2d", np.ones((2, 3, 8, 8), np.complex64), 4)
+    assert (told.bytes_read, told.bytes_written) == (8 * 6 * 64, 8 * 6 * 16)
+    assert cpool.explain("max_pool2d", X, 3, return_indices=True).bytes_written == (4 + 8) * 6 * 3 * 3
+
+
 def test_explain_names_the_equal_strided_pooling():
     told = cpool.explain(cpool.adaptive_avg_pool2d, np.ones((1, 1, 14, 12), np.float32), (13, 4))
     assert told.kind == "overlapping"
@@ -931,3 +986,129 @@ def test_bfloat16_is_known_without_being_imported():
         "x = cpool.adaptive_avg_pool2d(np.ones((1, 2, 5, 5), ml_dtypes.bfloat16), 3)\n"
         "assert x.dtype == ml_dtypes.bfloat16 and (x == 1).all()\n"
     )
+
+
+# ---- outs that lie as they like -------------------------------------------------------------------------------
+
+
+def test_an_out_that_overlaps_itself_is_refused():
+    strided = np.lib.stride_tricks.as_strided
+    x = np.arange(36.0).reshape(6, 6)
+    for out in (
+        strided(np.zeros(20), (3, 3), (8, 8)),
+        strided(np.zeros(20), (3, 3), (8, 16)),
+        strided(np.zeros(20), (3, 3), (0, 8)),
+        strided(np.zeros(20), (3, 3), (12, 8)),
+        strided(np.zeros(20)[10:], (3, 3), (-16, 8)),
+    ):
+        for call in (
+            lambda out=out: cpool.adaptive_avg_pool(x, 3, out=out),
+            lambda out=out: cpool.max_pool(x, 2, out=out),
+            lambda out=out: cpool.prepare("adaptive_avg_pool", x, 3)(x, out=out),
+            lambda out=out: cpool.adaptive_avg_pool_backward(x, (3, 3), out=out),
+        ):
+            with pytest.raises(ValueError, match=r"^out: got 'strides .*share memory"):
+                call()
+    expected = cpool.adaptive_avg_pool(x, 3)
+    for out in (
+        np.zeros((3, 6))[:, ::2],
+        np.zeros((6, 3)).T[::-1, ::-2],
+        strided(np.zeros(20), (3, 3), (8, 24)),
+        strided(np.zeros((3, 3, 9)), (3, 3), (216, 72)),
+        strided(np.zeros((3, 1, 3)), (3, 3), (24, 8)),
+    ):
+        assert cpool.adaptive_avg_pool(x, 3, out=out) is out
+        assert_same_bits(out, expected)
+
+
+def test_prepared_and_explained_without_the_axes_that_are_gone():
+    for operation in ("global_avg_pool", "global_max_pool"):
+        out = np.empty((2, 3), np.float32)
+        prepared = cpool.prepare(operation, X, keepdims=False, out=out)
+        expected = getattr(cpool, operation)(X, keepdims=False)
+        assert prepared(X, out=out) is out
+        assert_same_bits(out, expected)
+        assert_same_bits(prepared(X), expected)
+        for given in ({}, {"out": out}):
+            assert cpool.explain(operation, X, keepdims=False, **given).out_shape == (2, 3)
+        assert cpool.explain(operation, X).out_shape == (2, 3, 1, 1)
+        with pytest.raises(ValueError, match=r"^out: got \(2, 3, 1, 1\)"):
+            cpool.prepare(operation, X, keepdims=False, out=np.empty((2, 3, 1, 1), np.float32))
+    pair = np.empty((2, 3), np.float32), np.empty((2, 3), np.int64)
+    prepared = cpool.prepare("global_max_pool", X, keepdims=False, return_indices=True, out=pair)
+    assert prepared(X, out=pair) is pair
+    assert_same_bits(pair[1], cpool.global_max_pool(X, keepdims=False, return_indices=True)[1])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("operation", ["adaptive_avg_pool2d", "adaptive_max_pool2d"])
+def test_a_prepared_call_does_what_the_function_does(operation, layout):
+    function = getattr(cpool, operation)
+    x = place(X, layout)
+    for prepared in (
+        cpool.prepare(operation, X, (7, 5)),
+        cpool.prepare(operation, X, (7, 5), out=np.empty((2, 3, 7, 10), np.float32)[..., ::2]),
+    ):
+        for given in (x, X):
+            expected = function(given, (7, 5))
+            for _ in range(2):
+                result = prepared(given)
+                assert_same_bits(result, expected)
+                assert result.strides == expected.strides
+            for out in (
+                np.empty((2, 3, 7, 5), ">f4"),
+                np.empty((2, 3, 7, 10), np.float32)[..., ::2],
+                np.empty((5, 7, 3, 2), np.float32).T,
+            ):
+                assert prepared(given, out=out) is out
+                assert_same_bits(out.astype(np.float32), np.ascontiguousarray(expected))
+        if operation == "adaptive_max_pool2d":
+            continue
+        with pytest.raises(TypeError, match=r"^out: got dtype float64; the result has dtype float32"):
+            prepared(x, out=np.empty((2, 3, 7, 5)))
+
+
+def unaligned(dtype, shape):
+    """An array that begins one byte too late."""
+    size = np.dtype(dtype).itemsize
+    return np.ndarray(shape, dtype, bytearray(math.prod(shape) * size + 1), 1)
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
+@pytest.mark.parametrize("way", ["function", "prepared", "layer"])
+def test_pairs_are_written_wherever_they_lie(way, last, engine):
+    x = place(sample("float32", (2, 3, 10, 9)), "channels_last" if last else "contiguous")
+    values, indices = cpool.adaptive_max_pool2d(x, 5, return_indices=True)
+    call = {
+        "function": functools.partial(cpool.adaptive_max_pool2d, output_size=5, return_indices=True),
+        "prepared": cpool.prepare("adaptive_max_pool2d", x, 5, return_indices=True),
+        "layer": cpool.nn.AdaptiveMaxPool2d(5, return_indices=True),
+    }[way]
+    shape = values.shape
+    for _ in range(2):  # layers prepare the second call
+        for pair in itertools.product(
+            (
+                np.empty_like(values),
+                np.empty(shape, np.float32),
+                np.empty(shape, ">f4"),
+                np.empty((*shape[:3], 10), np.float32)[..., ::2],
+                unaligned(np.float32, shape),
+            ),
+            (np.empty_like(indices), np.empty(shape, ">i8"), unaligned(np.int64, shape)),
+        ):
+            for part in pair:
+                part[...] = 77
+            assert call(x, out=pair) is pair
+            assert_same_bits(pair[0].astype(np.float32), values.astype(np.float32, "C"))
+            np.testing.assert_array_equal(pair[1], indices)
+
+
+def test_a_pair_over_its_own_input():
+    memory = np.zeros(64, np.int64)
+    x = memory.view(np.float64)[:16].reshape(1, 16)
+    x[...] = np.arange(16.0)[::-1]
+    wanted = cpool.max_pool1d(x.copy(), 2, return_indices=True)
+    values, indices = x[:, :8], memory[16:24].reshape(1, 8)
+    cpool.max_pool1d(x, 2, return_indices=True, out=(values, indices))
+    assert_same_bits(values, wanted[0])
+    np.testing.assert_array_equal(indices, wanted[1])

@@ -71,8 +71,8 @@ def test_strided(x, engine, data):
     kernels, strides, pads, dilations = [], [], [], []
     for axis in axes:
         n = x.shape[axis]
-        kernel = data.draw(st.integers(1, n))
-        dilation = data.draw(st.integers(1, max(1, (n - 1) // max(kernel - 1, 1))))
+        kernel = data.draw(st.integers(1, 2 * n))
+        dilation = data.draw(st.integers(1, max(1, n // max(kernel - 1, 1))))
         kernels.append(kernel)
         dilations.append(dilation)
         strides.append(data.draw(st.integers(1, n + 1)))
@@ -91,4 +91,5 @@ def test_strided(x, engine, data):
         try:
             helpers.check("avg_pool", x, tuple(kernels), compare_reference=False, **options)
         except ValueError as error:
-            assert "no element" in str(error)  # noqa: PT017 - a window wholly in the padding is refused
+            # a window wholly in the padding is refused, and so are windows of which not one fits
+            assert "no element" in str(error) or "a window spans" in str(error)  # noqa: PT017

@@ -12,6 +12,7 @@ import mmap
 import signal
 import sys
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -263,6 +264,39 @@ BIG = {
 }
 
 
+PAIRS = """
+import resource
+import numpy as np, cpool
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+x = np.ones({shape}, np.float32){turned}
+pair = cpool.max_pool2d(x, 2, 1, return_indices=True)
+assert sum(part.nbytes for part in pair) > 60 * 2**20
+prepared = cpool.prepare("max_pool2d", x, 2, 1, return_indices=True)
+layer = cpool.nn.MaxPool2d(2, 1, return_indices=True)
+small = np.zeros((1, 1, 3, 3), np.float32)
+layer(small), layer(small)
+before = peak()
+for _ in range(3):
+    cpool.max_pool2d(x, 2, 1, return_indices=True, out=pair)
+    prepared(x, out=pair)
+    layer(x, pair)
+print((peak() - before) / 2**20)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts resident pages as Linux does")
+@pytest.mark.parametrize(
+    ("shape", "turned"),
+    [((2, 3, 1023, 1021), ""), ((2, 1023, 1021, 3), ".transpose(0, 3, 1, 2)")],
+    ids=["contiguous", "last"],
+)
+def test_a_pair_is_written_where_it_lies(shape, turned):
+    """Computed aside, it would take 70 MiB."""
+    grown = float(run_python(PAIRS.format(shape=shape, turned=turned)))
+    assert grown < 12, f"{grown:.0f} MiB"
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts resident pages as Linux does")
 @pytest.mark.parametrize("make", BIG)
 def test_a_call_takes_little_memory(make):
@@ -345,6 +379,7 @@ def test_a_guard_guards():
     """The guards of this file must kill: else nothing above means anything."""
     code = f"""
 import sys
+import tracemalloc
 sys.path.insert(0, {str(ROOT)!r})
 import numpy as np
 from test_memory import guarded
@@ -373,3 +408,60 @@ def test_threads_share_no_scratch(dtype):
     with cpool.threads(3), cpu.force_split():
         for _ in range(200):
             assert_same_bits(cpool.adaptive_avg_pool2d(x, (7, 33)), expected)
+
+
+# ---- nothing is allocated before an error -----------------------------------------------------------------------
+
+MANY = 2**22  # windows: tables of them take 96 MB
+
+
+def refusals():
+    x = np.broadcast_to(np.float32(1), (MANY,))
+    small = np.ones(4, np.float32)
+    wide = np.broadcast_to(np.float32(1), (1, MANY))
+    grad = np.broadcast_to(np.float32(1), (MANY - 1,))
+    frozen = np.broadcast_to(np.float32(0), (MANY,))
+    yield "dtype", cpool.adaptive_avg_pool, (small, MANY), {"dtype": "int8"}
+    yield "dtype", cpool.adaptive_avg_pool, (x, None), {"dtype": "V3"}
+    yield "dtype", cpool.avg_pool, (x, 3, 1), {"dtype": "int8"}
+    yield "dtype", cpool.avg_pool1d, (wide, 3, 1), {"dtype": "int8"}
+    for out in (np.empty(3), frozen[:5], frozen):
+        yield "out", cpool.adaptive_avg_pool, (small, MANY), {"out": out}
+        yield "out", cpool.adaptive_max_pool, (small, MANY), {"out": out}
+        yield "out", cpool.avg_pool, (x, 1, 1), {"out": out}
+        yield "out", cpool.max_pool, (x, 1, 1), {"out": out}
+        yield "out", cpool.adaptive_avg_pool_backward, (x, (7,)), {"out": out}
+        yield "out", cpool.avg_pool_backward, (x, (MANY,), 1, 1), {"out": out}
+        yield "out", cpool.adaptive_max_pool, (small, MANY, True), {"out": (out, out)}
+        yield "out", cpool.adaptive_max_pool, (small, MANY, True), {"out": (out, np.empty(3, np.int64))}
+    yield "out", cpool.max_pool, (x, 1, 1), {"out": np.empty(MANY, np.int8)[:5]}
+    yield "output_size", cpool.adaptive_avg_pool, (small, 2**31), {}
+    yield "output_size", cpool.adaptive_avg_pool, (small, 2**62), {}
+    yield "x", cpool.avg_pool, (np.broadcast_to(np.int8(1), (2**31 - 2, 2**31 - 2)), 1, 1), {}
+    yield "kernel_size", cpool.avg_pool, (np.broadcast_to(np.int8(1), (2**23, 2**39)), (2**15, 2**39), (1, 2**39)), {}
+    yield "padding", cpool.avg_pool, (small, 2, 1), {"padding": ((MANY, MANY),), "dilation": MANY}
+    yield "padding", cpool.avg_pool, (small, MANY, 1), {"padding": ((0, 2 * MANY),)}
+    yield "stride", cpool.avg_pool, (np.broadcast_to(np.int8(1), (2**40,)), 1), {}
+    yield "grad", cpool.avg_pool_backward, (grad, (MANY,), 1, 1), {}
+    yield "grad", cpool.adaptive_avg_pool2d_backward, (np.ones((1, 2, 3)), (2, MANY, MANY)), {}
+    yield "input_shape", cpool.avg_pool_backward, (grad, (2**40, 2**40), 1, 1), {}
+    yield "indices", cpool.adaptive_max_pool_backward, (grad, np.zeros(3, int), (MANY,)), {}
+
+
+REFUSALS = [pytest.param(*case, id=f"{case[1].__name__}-{case[0]}-{i}") for i, case in enumerate(refusals())]
+
+
+@pytest.mark.parametrize(("argument", "function", "arguments", "options"), REFUSALS)
+def test_nothing_is_allocated_before_an_error(argument, function, arguments, options):
+    refused = [lambda: function(*arguments, **options)]
+    if "backward" not in function.__name__:
+        refused.append(lambda: cpool.prepare(function, *arguments, **options))
+        refused.append(lambda: cpool.explain(function, *arguments, **options))
+    for run in refused:
+        tracemalloc.start()
+        try:
+            with pytest.raises((ValueError, TypeError), match=rf"^{argument}: got"):
+                run()
+            assert tracemalloc.get_traced_memory()[1] < 2**20
+        finally:
+            tracemalloc.stop()

@@ -825,3 +825,25 @@ def test_threads_share_squeeze_excite():
         t.join(60)
     assert len(found) == 240
     assert all(found)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: nn.AvgPool2d(2**63), "kernel_size: got 9223372036854775808"),
+        (lambda: nn.MaxPool2d(3, (1, 2**63)), "stride: got 9223372036854775808"),
+        (lambda: nn.AvgPool2d(3, dilation=2**63), "dilation: got 9223372036854775808"),
+        (lambda: nn.AdaptiveAvgPool2d(2**31), "output_size: got 2147483648"),
+        (lambda: nn.AdaptiveMaxPool1d(2**31), "output_size: got 2147483648"),
+    ],
+    ids=["kernel_size", "stride", "dilation", "adaptive average", "adaptive max"],
+)
+def test_what_every_call_would_refuse_no_layer_takes(make, text):
+    with pytest.raises(ValueError, match=text):
+        make()
+
+
+@pytest.mark.parametrize("padding", [("same_upper", "same_upper"), ("valid", 0)], ids=str)
+def test_a_padding_by_name_stands_alone(padding):
+    with pytest.raises(TypeError, match=r"padding: got .*stands alone"):
+        nn.AvgPool2d(3, padding=padding)

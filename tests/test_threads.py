@@ -134,6 +134,11 @@ def test_wrong_variables_are_errors_at_first_use(name, value):
         assert all(there in done.stderr.splitlines()[-1] for there in SIMD)
 
 
+@pytest.mark.parametrize("name", ["CPOOL_NUM_THREADS", "CPOOL_SIMD"])
+def test_an_empty_variable_is_as_good_as_none(name):
+    assert run_python(USE, **{name: "", "OMP_NUM_THREADS": "1"}).strip() == "1"
+
+
 # ---- instruction sets -----------------------------------------------------------------------------------
 
 

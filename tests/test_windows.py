@@ -147,12 +147,12 @@ def test_strided_windows_are_their_taps(kernel, stride, dilation, ceil_mode):
     refused = 0
     for n, (before, after) in itertools.product(range(1, 15), PADS):
         options = {"dilation": dilation, "padding": (before, after), "ceil_mode": ceil_mode}
-        if n + before + after < dilation * (kernel - 1) + 1:
+        inside, counted = strided_taps(n, kernel, stride, dilation, before, after, ceil_mode)
+        if not inside:
             with pytest.raises(ValueError, match="kernel_size"):
                 strided_windows(n, kernel, stride, **options)
             refused += 1
             continue
-        inside, counted = strided_taps(n, kernel, stride, dilation, before, after, ceil_mode)
         if not all(inside):
             with pytest.raises(ValueError, match="padding"):
                 strided_windows(n, kernel, stride, **options)
@@ -164,6 +164,8 @@ def test_strided_windows_are_their_taps(kernel, stride, dilation, ceil_mode):
         ] == inside
         assert table.counted.tolist() == counted
         assert [t[-1] + 1 for t in inside] == table.stops.tolist()
+        spelling = table.as_strided()
+        assert spelling is None or strided_windows(n, *spelling) == table
     assert refused < 14 * len(PADS)
 
 
@@ -192,6 +194,25 @@ def test_strided_kinds():
     assert strided_windows(11, 3, ceil_mode=True).kind == "ragged"
     assert strided_windows(11, 3, 2, padding=1).kind == "ragged"
     assert strided_windows(11, 3, 2, padding=1).as_strided() is None
+
+
+def test_windows_with_gaps_or_a_divisor_of_their_own_are_no_plain_strided_pooling():
+    dilated = strided_windows(9, 3, 1, dilation=2)
+    assert (dilated.kind, dilated.as_strided()) == ("overlapping", None)
+    assert strided_windows(3, 3, 4, padding=(1, 0)).as_strided() is None  # 2 elements, of which an average counts 3
+    assert strided_windows(9, 1, 2, dilation=5).as_strided() == (1, 2)
+
+
+def test_a_window_longer_than_its_axis_with_ceil_mode():
+    table = strided_windows(1, 2, 2, ceil_mode=True)
+    assert (table.starts.tolist(), table.sizes.tolist(), table.counted.tolist()) == ([0], [1], [1])
+    table = strided_windows(3, 5, 3, ceil_mode=True)
+    assert (table.starts.tolist(), table.sizes.tolist(), table.counted.tolist()) == ([0], [3], [3])
+    for arguments in ((3, 6, 3), (3, 5, 2)):  # a whole stride is missing
+        with pytest.raises(ValueError, match="kernel_size: got"):
+            strided_windows(*arguments, ceil_mode=True)
+    longest = strided_windows(3, 2, LARGEST, dilation=LARGEST, ceil_mode=True)
+    assert (longest.sizes.tolist(), longest.step) == ([1], 1)
 
 
 def test_strided_windows_of_a_huge_axis():

@@ -69,7 +69,7 @@ def admit(argument: str, x: Any) -> tuple[Array, Wrap | None]:
 
 # ---- other libraries' arrays -------------------------------------------------------------------------
 
-BFLOAT16 = np.dtype([("bfloat16", np.uint16)])  # its bits, where nothing but DLPack says what they are
+BFLOAT16 = np.dtype([("cpool.bfloat16", np.uint16)])  # its bits, where nothing but DLPack says what they are
 _BFLOAT = 4  # DLPack's code for it
 DLPACK: dict[tuple[int, int], np.dtype[Any]] = {
     **{(0, bits): np.dtype(f"i{bits // 8}") for bits in (8, 16, 32, 64)},
@@ -197,7 +197,7 @@ def name_of(dtype: np.dtype[Any]) -> str:
 
 def widened(x: Array) -> Array:
     """x, as float32 if NumPy can't calculate with it: bits of bfloat16 are the upper half of a float32's."""
-    return (x["bfloat16"].astype(np.uint32) << 16).view(np.float32) if x.dtype == BFLOAT16 else x
+    return (x["cpool.bfloat16"].astype(np.uint32) << 16).view(np.float32) if x.dtype == BFLOAT16 else x
 
 
 def family(dtype: np.dtype[Any]) -> str | None:
@@ -268,8 +268,29 @@ def check_out(array: Array, shape: tuple[int, ...]) -> None:
         bad_value("out", array.shape, f"the result has shape {shape}")
     if not is_device_array(array) and not array.flags.writeable:
         bad_value("out", "a read-only array", "it must be writeable")
-    if array.size and any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape, strict=True)):
-        bad_value("out", f"strides {array.strides}", "elements of out must not share memory")
+    if array.size and not array.flags.forc and _overlaps_itself(array):
+        bad_value("out", f"strides {array.strides}", "elements of out must not share memory, nor its axes interleave")
+
+
+def _overlaps_itself(array: Array) -> bool:
+    """Whether a step along an axis is shorter than all that lies within it."""
+    reach = array.dtype.itemsize
+    for stride, n in sorted((abs(s), n) for s, n in zip(array.strides, array.shape, strict=True) if n > 1):
+        if stride < reach:
+            return True
+        reach += stride * (n - 1)
+    return False
+
+
+def lies_so(array: Array, dtype: np.dtype[Any], strides: tuple[int, ...]) -> bool:
+    """Whether an array of the host lies as a kernel writes it: its own type, aligned, these strides."""
+    return (
+        not is_device_array(array)
+        and array.dtype.isnative
+        and same_type(array.dtype, dtype)
+        and array.flags.aligned
+        and all(s == t or n == 1 for s, t, n in zip(array.strides, strides, array.shape, strict=True))
+    )
 
 
 def check_together(argument: str, x: Array, other: Array) -> None:

@@ -119,7 +119,7 @@ def get_num_threads() -> int:
         return _chosen
     if _from_environment is None:
         text = os.environ.get("CPOOL_NUM_THREADS")
-        if text is None:
+        if not text:
             _from_environment = 0
         else:
             if not text.strip().isdecimal() or int(text) < 1:

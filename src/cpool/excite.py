@@ -253,7 +253,11 @@ def excite(
     )
     w1, b1, w2, b2 = weights_as(wide)
     if kept[-1] != len(w2):
-        bad_value("x", array.shape, f"w1 and w2 are for {len(w2)} channels, which lie on axis {order[batch]}")
+        wanted = f"w1 and w2 are for {len(w2)} channels, which lie on axis {order[batch]}"
+        letters = functional.LETTERS.get(array.ndim - 1)
+        if data_format == "channels_first" and array.shape[0] == len(w2) and letters:
+            wanted += f'; if the first one has them, without a batch, data_format="C{letters}" would do'
+        bad_value("x", array.shape, wanted)
     target, result = _target(array, out, memory)
     if arrays.is_device_array(array):
         from . import opencl
@@ -297,7 +301,7 @@ def _target(x: Array, out: Any, memory: tuple[int, ...]) -> tuple[Array | None, 
         arrays.check_together("out", x, target)
         arrays.check_out(target, x.shape)
         if arrays.native(target.dtype) != arrays.native(x.dtype):
-            bad_value("out", target.dtype, f"the result has dtype {arrays.native(x.dtype)}")
+            bad_kind("out", target.dtype, f"the result has dtype {arrays.name_of(arrays.native(x.dtype))}")
         if not arrays.share_memory(x, target) or _is_same(x, target):
             return target, target
     return target, arrays.new(x, x.shape, memory, arrays.native(x.dtype), passing=target is not None)

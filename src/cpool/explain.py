@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from . import _kernels, arrays, cpu, dispatch, functional, measured
 from .errors import bad_kind, bad_value
-from .plan import Plan
+from .plan import Plan, plans, product
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
     name: getattr(functional, name)
@@ -85,24 +85,30 @@ class Prepared(_kernels.Ready):
         choice = self._choice
         if arrays.is_device_array(array) or choice.why == dispatch.OWN:
             choice = dispatch.choose(None, array)
-        same = plan.with_strides(array.strides)
         if plan.indexed:
-            return functional.run_indexed(same, array, wrap, out, choice)
-        target = None
-        if out is not None:
-            target = arrays.admit_out(out)
-            arrays.check_together("out", array, target)
-            arrays.check_out(target, plan.out_shape)
-            if target.dtype != plan.out_dtype:
-                bad_value("out", target.dtype, f"the result has dtype {plan.out_dtype}")
-        aside = None
-        if target is not None:
-            aside = arrays.new(array, same.out_shape, same.out_order, same.out_dtype, passing=True)
-        result = dispatch.run(same, array, aside, choice)
-        if target is not None:
-            arrays.assign(target, result)
-            return out
-        return result if wrap is None else wrap(result)
+            return functional.run_indexed(self._laid(array, None), array, wrap, out, choice)
+        if out is None:
+            result = dispatch.run(self._laid(array, None), array, None, choice)
+            return result if wrap is None else wrap(result)
+        target = arrays.admit_out(out)
+        arrays.check_together("out", array, target)
+        arrays.check_out(target, plan.out_shape)
+        if not arrays.same_type(target.dtype, plan.out_dtype):
+            bad_kind("out", target.dtype, f"the result has dtype {arrays.name_of(plan.out_dtype)}")
+        functional.write(self._laid(array, target), array, target, choice, lambda: self._laid(array, None))
+        return out
+
+    def _laid(self, x: NDArray[Any], out: NDArray[Any] | None) -> Plan:
+        """The plan for arrays that lie like these; remembered as those of other calls are."""
+        plan = self.plan
+        if out is None and x.strides == plan.x_strides:
+            return plan
+        where = None if out is None else out.strides
+
+        def make() -> tuple[Plan, int]:
+            return plan.laid(x.strides, where), plan.weight
+
+        return plans.get((plan, x.strides, where), make)
 
     @property
     def backend(self) -> str:
@@ -127,6 +133,8 @@ def prepare(operation: Any, x: Any, *args: Any, **options: Any) -> Prepared:
     """
     keepdims = options.get("keepdims", True)
     plan, _, choice = _plan(operation, x, args, dict(options))
+    if options.get("out") is not None:
+        plan = plan.laid(plan.x_strides)  # what lies as a new result does takes the short way, wherever `out` lies
     return Prepared(plan, None if keepdims else plan.axes, choice)
 
 
@@ -233,6 +241,7 @@ def explain(operation: Any, x: Any, *args: Any, **options: Any) -> Explanation:
     ('ragged', ['ragged', 'ragged'])
     """
     plan, array, choice = _plan(operation, x, args, dict(options))
+    gone = () if options.get("keepdims", True) else plan.axes
     axes = []
     for axis, table in zip(plan.axes, plan.tables, strict=True):
         if table is None:
@@ -245,28 +254,28 @@ def explain(operation: Any, x: Any, *args: Any, **options: Any) -> Explanation:
                 axis, table.length, table.count, table.kind, int(sizes.min()), int(sizes.max()), table.as_strided()
             )
         )
-    pairs = [a.strided for a in axes]
+    spelled = [(1, 1, 1) if table is None else table.as_dilated() for table in plan.tables]
     equal = None
-    if pairs and all(pairs):
-        kernels, strides = zip(*(p for p in pairs if p), strict=True)
-        steps = [1 if t is None else t.step for t in plan.tables]
-        equal = f"kernel_size={kernels}, stride={strides}" + ("" if set(steps) == {1} else f", dilation={tuple(steps)}")
+    if spelled and all(spelled):
+        kernels, strides, steps = zip(*(s for s in spelled if s), strict=True)
+        equal = f"kernel_size={kernels}, stride={strides}" + ("" if set(steps) == {1} else f", dilation={steps}")
     kinds = [a.kind for a in axes]
     worst = next((k for k in ("ragged", "overlapping") if k in kinds), "tiled")
     runs = _on_cpu(plan) if choice.name == "cpu" else _elsewhere(plan, choice)
-    read = plan.elements * plan.item.itemsize
+    covered = {a: table.covered for a, table in zip(plan.axes, plan.tables, strict=True) if table is not None}
+    read = product([covered.get(a, n) for a, n in enumerate(plan.x_shape)])
     return Explanation(
         operation=plan.operation,
         x_shape=plan.x_shape,
         x_dtype=arrays.name_of(plan.x_dtype),
-        out_shape=plan.out_shape,
+        out_shape=tuple(n for a, n in enumerate(plan.out_shape) if a not in gone),
         out_dtype=arrays.name_of(plan.out_dtype),
         axes=tuple(axes),
         kind=worst,
         strided=equal,
         why=choice.why,
-        bytes_read=read,
-        bytes_written=plan.bytes_moved - read,
+        bytes_read=read * plan.x_dtype.itemsize,
+        bytes_written=product(plan.out_shape) * (plan.out_dtype.itemsize + 8 * plan.indexed),
         **runs,
     )
 

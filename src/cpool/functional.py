@@ -24,14 +24,15 @@ from .plan import (
     plans,
     product,
 )
-from .windows import Windows, as_flag, as_int, strided_windows, windows
+from .windows import Spec, Windows, adaptive, as_flag, as_int, strided, windows
 
 Array = NDArray[Any]
 Size = int | Sequence[int | None] | None
 Ints = int | Sequence[int]
 Padding = int | str | Sequence[int] | Sequence[tuple[int, int]]
-Tables = tuple[tuple[int, ...], tuple[Windows | None, ...], int | None]
-Rule = Callable[[tuple[int, ...], tuple[Any, ...]], Tables]
+Specs = tuple[Spec | None, ...]  # the windows of each pooled axis, None where it is kept
+Found = tuple[tuple[int, ...], Specs, int | None]  # axes, their windows, and the divisor of all
+Rule = Callable[[tuple[int, ...], tuple[Any, ...]], Found]
 Pair = tuple[Array, Array]
 
 
@@ -93,41 +94,61 @@ def _override(value: Any) -> int | None:
     return divisor
 
 
-def _adaptive_tables(shape: tuple[int, ...], axes: tuple[int, ...], output_size: Any) -> tuple[Windows | None, ...]:
+def _adaptive_specs(shape: tuple[int, ...], axes: tuple[int, ...], output_size: Any) -> Specs:
     sizes = _sizes(output_size, len(axes))
+    _check_pooled(shape, tuple(a for a, size in zip(axes, sizes, strict=True) if size is not None))
     made = list(shape)
     for axis, size in zip(axes, sizes, strict=True):
         made[axis] = shape[axis] if size is None else size
-    check_size("output_size", output_size, made, 128)  # no address space reaches so far; tables are made next
-    return tuple(None if m is None else windows(shape[a], m) for a, m in zip(axes, sizes, strict=True))
+    check_size("output_size", output_size, made, 128)  # no address space reaches so far
+    return tuple(None if m is None else adaptive(shape[a], m, "output_size") for a, m in zip(axes, sizes, strict=True))
 
 
-def _strided_tables(shape: tuple[int, ...], axes: tuple[int, ...], args: tuple[Any, ...]) -> Tables:
+def _paddings(value: Any, count: int) -> tuple[Any, ...]:
+    """The padding of each of `count` axes: a name for all, or an int or a pair for each."""
+    if isinstance(value, str):
+        return (value,) * count
+    wanted = "an int or a pair (before, after) is needed"
+    if count == 1 and isinstance(value, tuple) and len(value) == 2 and all(isinstance(p, int) for p in value):
+        bad_value("padding", value, f"{wanted} for each pooled axis: ({value},) would do")
+    entries = _one_per_axis("padding", value, count, wanted)
+    if any(isinstance(p, str) for p in entries):
+        bad_kind(
+            "padding", value, f'a name is for all axes and stands alone, as in padding="same_upper"; else {wanted}'
+        )
+    return tuple(tuple(p) if isinstance(p, (list, np.ndarray)) else p for p in entries)
+
+
+def _strided_specs(shape: tuple[int, ...], axes: tuple[int, ...], args: tuple[Any, ...]) -> Found:
     kernel_size, stride, padding, ceil_mode, include, override, dilation = args
     count = len(axes)
     kernels = _one_per_axis("kernel_size", kernel_size, count, "an int is needed")
     strides = _one_per_axis("stride", stride, count, "an int or None (the kernel_size) is needed")
     dilations = _one_per_axis("dilation", dilation, count, "an int is needed")
-    pads = _one_per_axis("padding", padding, count, "an int or a pair (before, after) is needed")
+    pads = _paddings(padding, count)
     ceil_mode = as_flag("ceil_mode", ceil_mode)
     if include is None:
         include = not (isinstance(padding, str) and padding.startswith("same"))
     include = as_flag("count_include_pad", include)
     override = _override(override)
-    tables = []
-    for axis, k, s, d, p in zip(axes, kernels, strides, dilations, pads, strict=True):
-        table = strided_windows(
-            shape[axis],
-            k,
-            s,
-            dilation=d,
-            padding=tuple(p) if isinstance(p, (list, np.ndarray)) else p,
-            ceil_mode=ceil_mode,
-        )
-        if not include:
-            table = Windows(table.length, table.starts, table.sizes, table.sizes, table.step, table.as_strided())
-        tables.append(table)
-    return axes, tuple(tables), override
+    specs = tuple(
+        strided(shape[axis], k, s, d, p, ceil_mode, include, came=padding, axis=axis)
+        for axis, k, s, d, p in zip(axes, kernels, strides, dilations, pads, strict=True)
+    )
+    return axes, specs, override
+
+
+def tables_of(specs: Specs) -> tuple[Windows | None, ...]:
+    """The tables of windows, which take memory: last, when nothing can be wrong any more."""
+    return tuple(None if spec is None else spec.table() for spec in specs)
+
+
+def result_shape(shape: tuple[int, ...], axes: tuple[int, ...], specs: Specs) -> tuple[int, ...]:
+    """The shape of what windows make of an array."""
+    found = list(shape)
+    for axis, spec in zip(axes, specs, strict=True):
+        found[axis] = shape[axis] if spec is None else spec.count
+    return tuple(found)
 
 
 def _spatial(shape: tuple[int, ...], rank: int, name: str, data_format: Any) -> tuple[int, ...]:
@@ -189,25 +210,26 @@ def _axes(shape: tuple[int, ...], axes: Any) -> tuple[int, ...]:
 
 
 def _make_plan(
-    op: Operation, args: tuple[Any, ...], x: Array, dtype: Any, out_like: Array | None, indexed: bool = False
+    op: Operation, args: tuple[Any, ...], x: Array, dtype: Any, out_like: Array | None, pair: Pair | None, indexed: bool
 ) -> Plan:
-    axes, tables, divisor = op.rule(x.shape, args)
+    axes, specs, divisor = op.rule(x.shape, args)
     if op.reducer == "max":
-        out_dtype = arrays.max_type(x.dtype, out_like)
+        out_dtype = arrays.max_type(x.dtype, out_like if pair is None else pair[0])
     else:
         out_dtype = arrays.average_type(x.dtype, dtype, out_like)
-    if indexed:  # an axis that is kept as it is, is counted in the index all the same
-        tables = tuple(windows(x.shape[a], x.shape[a]) if t is None else t for a, t in zip(axes, tables, strict=True))
-    out_shape = list(x.shape)
-    for axis, table in zip(axes, tables, strict=True):
-        out_shape[axis] = x.shape[axis] if table is None else table.count
-    check_size(op.name, args[0] if args else x.shape, out_shape, max(out_dtype.itemsize, 8 * indexed))
+    shape = result_shape(x.shape, axes, specs)
+    check_size("x", x.shape, shape, max(out_dtype.itemsize, 8 * indexed))
     if op.reducer == "avg":
-        strided = op.name.startswith("avg")
-        check_divisor("kernel_size" if strided else "x", tuple(t for t in tables if t is not None))
-    shape = tuple(out_shape)
-    if out_like is not None:
-        arrays.check_out(out_like, shape)
+        check_divisor("kernel_size" if op.name.startswith("avg") else "x", specs)
+    for target in pair or (out_like,):
+        if target is not None:
+            arrays.check_out(target, shape)
+    tables = tables_of(specs)
+    if indexed:  # an axis that is kept as it is, is counted in the index all the same
+        tables = tuple(
+            windows(x.shape[a], x.shape[a]) if t is None and x.shape[a] else t
+            for a, t in zip(axes, tables, strict=True)
+        )
     if out_like is None:
         out_strides = packed_strides(shape, memory_order(x.shape, x.strides), out_dtype.itemsize)
     else:
@@ -250,12 +272,15 @@ def plan_between(
     return lay_out(plan, x.strides, out_strides, memory_order(x.shape, x.strides))
 
 
-def _frozen(value: Any) -> Any:
-    """What can't change any more, so that a key can be made of it: lists as tuples, what is an index as an int."""
-    if isinstance(value, (list, tuple)):
-        return tuple(_frozen(v) for v in value)
+def _frozen(value: Any, depth: int = 4) -> Any:
+    """What can't change any more, so that a key can be made of it: lists as tuples, what is an index as an int.
+
+    No argument is a list of lists of lists; what is stays so, and is refused later.
+    """
     if isinstance(value, np.ndarray):
-        return _frozen(value.tolist())
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return tuple(_frozen(v, depth - 1) for v in value) if depth else value
     if hasattr(value, "__index__") and not isinstance(value, (int, np.bool_)):
         return operator.index(value)
     return value
@@ -294,13 +319,19 @@ def _run(op: Operation, args: tuple[Any, ...], x: Any, dtype: Any, out: Any, bac
             return result
         return wrap(result)
     arrays.check_out(target, plan.out_shape)
-    if target.dtype.isnative and not arrays.share_memory(array, target):
-        dispatch.run(plan, array, target, choice)
-    else:  # computed aside: x must not change while it is read
-        aside = _plan_of(op, frozen, plan.out_dtype, array, None)
-        result = arrays.new(array, aside.out_shape, aside.out_order, aside.out_dtype, passing=True)
-        arrays.assign(target, dispatch.run(aside, array, result, choice))
+    write(plan, array, target, choice, lambda: _plan_of(op, frozen, plan.out_dtype, array, None))
     return out
+
+
+def write(plan: Plan, x: Array, target: Array, choice: dispatch.Choice, aside: Callable[[], Plan]) -> None:
+    """Pool x into `target`, by the plan for it. Or, where x would change while it is read or the bytes go in another
+    order, by the plan `aside` for a new result, which is copied."""
+    if target.dtype.isnative and not arrays.share_memory(x, target):
+        dispatch.run(plan, x, target, choice)
+        return
+    plan = aside()
+    result = arrays.new(x, plan.out_shape, plan.out_order, plan.out_dtype, passing=True)
+    arrays.assign(target, dispatch.run(plan, x, result, choice))
 
 
 _INDICES = "with indices"  # where calls without them have a type
@@ -314,27 +345,45 @@ def _run_indexed(op: Operation, args: tuple[Any, ...], x: Any, out: Any, backend
         if pair is not None:
             return pair
     only = type(out) is PlanOnly
+    if only:
+        out = out.out
     array, wrap = arrays.admit("x", x)
     arrays.check_type("x", array, op.reducer)
     choice = dispatch.choose(backend, array)
     frozen = _frozen(args)
-    plan = _plan_of(op, frozen, None, array, None, indexed=True)
+    targets = None if out is None else _admit_pair(out)
+    plan = _plan_of(op, frozen, None, array, None, targets, indexed=True)
+    if targets is not None:
+        _check_pair(plan, array, targets)
     choice = dispatch.settle(choice, plan)
     if only:
         return plan, array, choice
     if usual and out is None and type(x) is np.ndarray and choice.name == "cpu":
         cpu.remember(op.name, (*frozen, _INDICES), array, plan)
-    return run_indexed(plan, array, wrap, out, choice)
+    return _run_pair(plan, array, wrap, targets, out, choice)
 
 
 def run_indexed(plan: Plan, x: Array, wrap: arrays.Wrap | None, out: Any, choice: dispatch.Choice) -> Any:
     """The pair that an indexed plan makes of x, or `out`, a pair that takes it."""
     targets = None if out is None else _admit_pair(out)
     if targets is not None:
-        arrays.max_type(plan.x_dtype, targets[0])
-        for target in targets:
-            arrays.check_together("out", x, target)
-            arrays.check_out(target, plan.out_shape)
+        _check_pair(plan, x, targets)
+    return _run_pair(plan, x, wrap, targets, out, choice)
+
+
+def _check_pair(plan: Plan, x: Array, targets: Pair) -> None:
+    arrays.max_type(plan.x_dtype, targets[0])
+    for target in targets:
+        arrays.check_together("out", x, target)
+        arrays.check_out(target, plan.out_shape)
+
+
+def _run_pair(
+    plan: Plan, x: Array, wrap: arrays.Wrap | None, targets: Pair | None, out: Any, choice: dispatch.Choice
+) -> Any:
+    if targets is not None and _take(plan, x, targets):
+        dispatch.run(plan, x, targets[0], choice, targets[1])
+        return out
     passing = targets is not None
     indices = arrays.new(x, plan.out_shape, plan.out_order, np.dtype(np.int64), passing=passing)
     result = arrays.new(x, plan.out_shape, plan.out_order, plan.out_dtype, passing=True) if passing else None
@@ -344,6 +393,17 @@ def run_indexed(plan: Plan, x: Array, wrap: arrays.Wrap | None, out: Any, choice
         arrays.assign(targets[1], indices)
         return out
     return (result, indices) if wrap is None else (wrap(result), wrap(indices))
+
+
+def _take(plan: Plan, x: Array, targets: Pair) -> bool:
+    """Whether both parts lie as a new pair would, and apart from x."""
+    values = plan.out_dtype, packed_strides(plan.out_shape, plan.out_order, plan.out_dtype.itemsize)
+    kind, _, strides = plan.indices
+    return (
+        arrays.lies_so(targets[0], *values)
+        and arrays.lies_so(targets[1], kind, strides)
+        and not any(arrays.share_memory(x, target) for target in targets)
+    )
 
 
 def _run_max(op: Operation, args: tuple[Any, ...], return_indices: Any, x: Any, out: Any, backend: Any) -> Any:
@@ -365,12 +425,19 @@ def _admit_pair(out: Any) -> Pair:
 
 
 def _plan_of(
-    op: Operation, args: tuple[Any, ...], dtype: Any, x: Array, out: Array | None, indexed: bool = False
+    op: Operation,
+    args: tuple[Any, ...],
+    dtype: Any,
+    x: Array,
+    out: Array | None,
+    pair: Pair | None = None,
+    indexed: bool = False,
 ) -> Plan:
+    """The plan for `out`, or for a new result. A `pair` that takes one is only checked."""
     where = None if out is None else (out.shape, out.strides, out.dtype)
 
     def make() -> tuple[Plan, int]:
-        made = _make_plan(op, args, x, dtype, out, indexed)
+        made = _make_plan(op, args, x, dtype, out, pair, indexed)
         return made, made.weight
 
     return plans.get((op.name, indexed, args, kinds(args), dtype, x.shape, x.strides, x.dtype, where), make)
@@ -380,10 +447,9 @@ def _plan_of(
 
 
 def _adaptive_rule(rank: int, name: str) -> Rule:
-    def rule(shape: tuple[int, ...], args: tuple[Any, ...]) -> Tables:
+    def rule(shape: tuple[int, ...], args: tuple[Any, ...]) -> Found:
         axes = _spatial(shape, rank, name, args[1]) if rank else _axes(shape, args[1])
-        _check_pooled(shape, axes)
-        return axes, _adaptive_tables(shape, axes, args[0]), None
+        return axes, _adaptive_specs(shape, axes, args[0]), None
 
     return rule
 
@@ -560,7 +626,7 @@ def _batch_axes(shape: tuple[int, ...], data_format: str) -> int:
 
 
 def _global_rule(name: str) -> Rule:
-    def rule(shape: tuple[int, ...], args: tuple[Any, ...]) -> Tables:
+    def rule(shape: tuple[int, ...], args: tuple[Any, ...]) -> Found:
         (data_format,) = args
         last = _is_last(data_format, None)
         ndim, batch = len(shape), 1
@@ -571,7 +637,7 @@ def _global_rule(name: str) -> Rule:
             bad_value("x", shape, f"a batch, channels and at least one more axis are needed; else {general}(x, 1)")
         axes = tuple(range(batch, ndim - 1)) if last else tuple(range(batch + 1, ndim))
         _check_pooled(shape, axes)
-        return axes, tuple(windows(shape[a], 1) for a in axes), None
+        return axes, tuple(adaptive(shape[a], 1) for a in axes), None
 
     return rule
 
@@ -584,16 +650,17 @@ def _run_global(
     op: Operation, data_format: Any, keepdims: Any, x: Any, out: Any, run: Callable[[Any, Any], Any]
 ) -> Any:
     """`run(x, out)` with or without the axes of one element that remain."""
-    if as_flag("keepdims", keepdims) or type(out) is PlanOnly:
+    if as_flag("keepdims", keepdims):
         return run(x, out)
     shape = arrays.admit("x", x)[0].shape
-    return without_axes(op.rule(shape, (data_format,))[0], shape, x, out, run)
+    axes = op.rule(shape, (data_format,))[0]
+    if type(out) is PlanOnly:
+        return run(x, PlanOnly(with_axes(axes, shape, out.out)))
+    return without_axes(axes, shape, x, out, run)
 
 
-def without_axes(
-    axes: tuple[int, ...], shape: tuple[int, ...], x: Any, out: Any, run: Callable[[Any, Any], Any]
-) -> Any:
-    """`run(x, out)`, but the result, or both of a pair, without the axes of one element that it has."""
+def with_axes(axes: tuple[int, ...], shape: tuple[int, ...], out: Any) -> Any:
+    """`out`, or both of a pair, with the axes of one element that the result for an x of this shape lacks."""
     kept = tuple(n for a, n in enumerate(shape) if a not in axes)
 
     def widened(part: Any) -> Array:
@@ -601,8 +668,17 @@ def without_axes(
         arrays.check_out(plain, kept)
         return arrays.expand_dims(plain, axes)
 
+    if out is None:
+        return None
+    return tuple(map(widened, out)) if isinstance(out, (tuple, list)) else widened(out)
+
+
+def without_axes(
+    axes: tuple[int, ...], shape: tuple[int, ...], x: Any, out: Any, run: Callable[[Any, Any], Any]
+) -> Any:
+    """`run(x, out)`, but the result, or both of a pair, without the axes of one element that it has."""
     if out is not None:
-        run(x, tuple(map(widened, out)) if isinstance(out, (tuple, list)) else widened(out))
+        run(x, with_axes(axes, shape, out))
         return out
     result = run(x, None)
     if isinstance(result, tuple):
@@ -661,10 +737,10 @@ def global_max_pool(
 
 
 def _strided_rule(rank: int, name: str) -> Rule:
-    def rule(shape: tuple[int, ...], args: tuple[Any, ...]) -> Tables:
+    def rule(shape: tuple[int, ...], args: tuple[Any, ...]) -> Found:
         axes = _spatial(shape, rank, name, args[-1]) if rank else _axes(shape, args[-1])
         _check_pooled(shape, axes)
-        return _strided_tables(shape, axes, args[:-1])
+        return _strided_specs(shape, axes, args[:-1])
 
     return rule
 
@@ -672,7 +748,7 @@ def _strided_rule(rank: int, name: str) -> Rule:
 def _max_rule(rank: int, name: str) -> Rule:
     strided = _strided_rule(rank, name)
 
-    def rule(shape: tuple[int, ...], args: tuple[Any, ...]) -> Tables:
+    def rule(shape: tuple[int, ...], args: tuple[Any, ...]) -> Found:
         kernel_size, stride, padding, dilation, ceil_mode, where = args
         return strided(shape, (kernel_size, stride, padding, ceil_mode, None, None, dilation, where))
 

@@ -58,22 +58,18 @@ def _axes_of(rule: Callable[[], Any]) -> Any:
         raise ValueError(f"input_shape{str(error)[1:]}") from None
 
 
-def _windows_of(
-    op: Operation, args: tuple[Any, ...], shape: Shape, grad: Shape
-) -> tuple[Shape, tuple[Windows | None, ...], int | None]:
+def _windows_of(op: Operation, args: tuple[Any, ...], shape: Shape, grad: Shape) -> tuple[Shape, Tables, int | None]:
     """The axes, windows and divisor of the operation that gave this gradient."""
     if op.name.startswith("adaptive"):  # its output_size is the gradient's own shape
         axes = _axes_of(lambda: op.rule(shape, (None, *args)))[0]
         if len(grad) != len(shape):
             bad_value("grad", grad, f"as many axes as x has ({len(shape)}) are needed")
-        args = (tuple(grad[a] for a in axes), *args)
-    axes, tables, divisor = _axes_of(lambda: op.rule(shape, args))
-    wanted = list(shape)
-    for axis, table in zip(axes, tables, strict=True):
-        wanted[axis] = shape[axis] if table is None else table.count
-    if grad != tuple(wanted):
-        bad_value("grad", grad, f"{op.name} of {shape} has shape {tuple(wanted)}")
-    return axes, tables, divisor
+        args = (tuple(grad[a] or (None if shape[a] == 0 else 0) for a in axes), *args)  # empty ones were kept
+    axes, specs, divisor = _axes_of(lambda: op.rule(shape, args))
+    wanted = functional.result_shape(shape, axes, specs)
+    if grad != wanted:
+        bad_value("grad", grad, f"{op.name} of {shape} has shape {wanted}")
+    return axes, functional.tables_of(specs), divisor
 
 
 def _check_out(out: Any, grad: Array, shape: Shape, dtype: np.dtype[Any]) -> Array:
@@ -85,18 +81,18 @@ def _check_out(out: Any, grad: Array, shape: Shape, dtype: np.dtype[Any]) -> Arr
     return target
 
 
-def _keep(op: Operation, args: tuple[Any, ...], keepdims: Any, shape: Shape, *parts: Any) -> tuple[Any, ...]:
-    """Gradients of a global pooling with the axes that keepdims=False took away."""
+def _keep(op: Operation, args: tuple[Any, ...], keepdims: Any, shape: Shape, **parts: Any) -> tuple[Any, ...]:
+    """Gradients of a global pooling, and what has their shape, with the axes that keepdims=False took away."""
     keepdims = as_flag("keepdims", keepdims)
     axes = _axes_of(lambda: op.rule(shape, args))[0]
     wanted = tuple(1 if a in axes else n for a, n in enumerate(shape) if keepdims or a not in axes)
-    found = [arrays.admit("grad", part)[0] for part in parts]
-    if found[0].shape != wanted:
-        bad_value("grad", found[0].shape, f"{op.name} of {shape} has shape {wanted}")
-    if keepdims:
-        return parts
-    expand = arrays.expand_dims
-    return (expand(found[0], axes), *(expand(p, axes) if p.shape == wanted else p for p in found[1:]))
+    found = []
+    for name, part in parts.items():
+        array = arrays.admit(name, part)[0]
+        if array.shape != wanted:
+            bad_value(name, array.shape, f"{op.name} of {shape} has shape {wanted}")
+        found.append(part if keepdims else arrays.expand_dims(array, axes))
+    return tuple(found)
 
 
 # ---- averages --------------------------------------------------------------------------------------
@@ -111,8 +107,8 @@ def _avg(op: Operation, args: tuple[Any, ...], grad: Any, input_shape: Any, out:
     choice = dispatch.choose(backend, array)
     dtype = arrays.native(array.dtype)
     frozen = functional._frozen(args)
-    axes, divisors, back = _recipe(op, frozen, shape, array.shape)
     target = None if out is None else _check_out(out, array, shape, dtype)
+    axes, divisors, back = _recipe(op, frozen, shape, array.shape)
     into = target
     if target is None or not target.dtype.isnative or arrays.share_memory(array, target):
         order = memory_order(array.shape, array.strides)
@@ -307,7 +303,7 @@ def _max(
     array, wrap, shape = _admit(grad, input_shape, ("float",))
     choice = dispatch.choose(backend, array)
     dtype = arrays.native(array.dtype)
-    axes = _axes_of(lambda: _max_axes(op.name, rank, where, shape))
+    axes = _axes_of(lambda: _max_axes(op.name, rank, where, shape, array.shape))
     _check_kept(op.name, axes, shape, array.shape)
     places = _admit_indices(indices, array)
     target = None if out is None else _check_out(out, array, shape, dtype)
@@ -373,9 +369,10 @@ def _packed(array: Array, order: Shape) -> Array:
     return np.ascontiguousarray(array.transpose(order)).transpose(np.argsort(order))
 
 
-def _max_axes(name: str, rank: int, where: Any, shape: Shape) -> Shape:
+def _max_axes(name: str, rank: int, where: Any, shape: Shape, grad: Shape) -> Shape:
     axes = functional._spatial(shape, rank, name, where) if rank else functional._axes(shape, functional._frozen(where))
-    functional._check_pooled(shape, axes)
+    kept = name.startswith("adaptive") and len(grad) == len(shape)  # what is empty was kept, or was refused
+    functional._check_pooled(shape, tuple(a for a in axes if not (kept and grad[a] == 0)))
     return axes
 
 
@@ -580,7 +577,7 @@ def global_avg_pool_backward(
     op = functional._GLOBAL_AVG
     if keepdims is True:
         return _avg(op, (data_format,), grad, input_shape, out, backend)
-    (grad,) = _keep(op, (data_format,), keepdims, _as_shape(input_shape), grad)
+    (grad,) = _keep(op, (data_format,), keepdims, _as_shape(input_shape), grad=grad)
     return _avg(op, (data_format,), grad, input_shape, out, backend)
 
 
@@ -771,6 +768,6 @@ def global_max_pool_backward(
             [0., 0., 5.]]])
     """
     op, shape = functional._GLOBAL_MAX, _as_shape(input_shape)
-    grad, indices = _keep(op, (data_format,), keepdims, shape, grad, indices)
+    grad, indices = _keep(op, (data_format,), keepdims, shape, grad=grad, indices=indices)
     axes = _axes_of(lambda: op.rule(shape, (data_format,)))[0]
     return _max(op, 0, axes, grad, indices, input_shape, out, backend)

@@ -23,7 +23,7 @@ from . import arrays, dispatch, excite, functional
 from .errors import bad_kind, bad_value
 from .explain import prepare
 from .functional import Ints, Padding, Size
-from .windows import _padding_pair, as_flag, as_int
+from .windows import as_flag, check_count, check_positive, padding_pair
 
 __all__ = [
     "AdaptiveAvgPool1d",
@@ -50,14 +50,15 @@ HELD = 4  # prepared calls that a layer keeps
 
 
 def _output_size(argument: str, value: Any, rank: Any) -> Any:
-    functional._sizes(value, rank)
+    for size in functional._sizes(value, rank):
+        if size is not None:
+            check_count(argument, size)
     return value
 
 
 def _positive(argument: str, value: Any, rank: Any) -> Any:
     for n in functional._one_per_axis(argument, value, rank, "an int is needed"):
-        if as_int(argument, n) < 1:
-            bad_value(argument, n, "a positive int is needed")
+        check_positive(argument, n)
     return value
 
 
@@ -68,8 +69,8 @@ def _stride(argument: str, value: Any, rank: Any) -> Any:
 
 
 def _padding(argument: str, value: Any, rank: Any) -> Any:
-    for p in functional._one_per_axis(argument, value, rank, "an int or a pair (before, after) is needed"):
-        _padding_pair(1, 1, 1, 1, p, False)
+    for p in functional._paddings(value, rank):
+        padding_pair(1, 1, 1, 1, p, False, value)
     return value
 
 
@@ -304,7 +305,7 @@ class _Strided(_Pool):
         if self.stride is None:
             self.__dict__["stride"] = self.kernel_size
         if isinstance(self.padding, str):
-            _padding_pair(1, 1, 1, 1, self.padding, self.ceil_mode)
+            padding_pair(1, 1, 1, 1, self.padding, self.ceil_mode)
             return
         each = (
             functional._one_per_axis("", value, self._rank or 1, "")

@@ -30,14 +30,14 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from .errors import bad_value
-from .windows import MAX_WINDOWS, Int64s, Windows
+from .windows import MAX_WINDOWS, Int64s, Spec, Windows
 
 LANES = 32
 BLOCK = 65536
@@ -124,25 +124,18 @@ class Plan:
             return 1
         return LANES if abs(self.pooled[-1].x_stride) < NEAR * self.item.itemsize else 1
 
-    def with_strides(self, strides: tuple[int, ...]) -> Plan:
-        """The same call for an input that lies otherwise in memory; the result is in C order."""
-        if strides == self.x_strides:
-            return self
-        order = tuple(range(len(self.out_shape)))
-        out_strides = packed_strides(self.out_shape, order, self.out_dtype.itemsize)
-        return lay_out(self, strides, out_strides, order)
+    def laid(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...] | None = None) -> Plan:
+        """The same call for arrays that lie otherwise in memory; a new result (None) keeps the order of x's axes."""
+        order = memory_order(self.x_shape, x_strides)
+        if out_strides is None:
+            out_strides = packed_strides(self.out_shape, order, self.out_dtype.itemsize)
+        return lay_out(self, x_strides, out_strides, order)
 
     @property
     def indices(self) -> tuple[np.dtype[Any], tuple[int, ...], tuple[int, ...]]:
         """Type, shape and strides of the indices, which lie as a new result does."""
         kind = np.dtype(np.int64)
         return kind, self.out_shape, packed_strides(self.out_shape, self.out_order, kind.itemsize)
-
-    @property
-    def bytes_moved(self) -> int:
-        """Bytes that must be read and written at least."""
-        outputs = int(np.prod(self.out_shape, dtype=object)) * self.out_dtype.itemsize
-        return self.elements * self.x_dtype.itemsize + outputs
 
     @property
     def weight(self) -> int:
@@ -205,7 +198,7 @@ def product(sizes: tuple[int, ...] | list[int]) -> int:
     return total
 
 
-def check_size(argument: str, came: object, shape: list[int], itemsize: int) -> None:
+def check_size(argument: str, came: object, shape: Sequence[int], itemsize: int) -> None:
     """Refuse a result whose bytes do not fit an address, before anything is made."""
     nonzero = [n for n in shape if n]
     if product(nonzero) * itemsize > MAX_ELEMENTS:
@@ -319,9 +312,9 @@ def divisor_rows(pooled: tuple[Pooled, ...], divisor: int | None) -> tuple[Int64
     return rows.astype(np.int64), (values[:, None] * inner[None, :]).astype(np.float64)
 
 
-def check_divisor(argument: str, tables: tuple[Windows, ...]) -> None:
-    """Refuse windows that count more elements than a divisor can hold exactly."""
-    most = product([int(t.counted.max()) for t in tables if t.count])
+def check_divisor(argument: str, specs: tuple[Spec | None, ...]) -> None:
+    """Refuse windows that may count more elements than a divisor can hold exactly."""
+    most = product([spec.most for spec in specs if spec is not None and spec.count])
     if most >= MAX_DIVISOR:
         bad_value(argument, f"a window that counts {most} elements", "at most 2**53 - 1 can be averaged")
 

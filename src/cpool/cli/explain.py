@@ -97,9 +97,10 @@ def _rows(table: Windows, cells: int) -> int:
 
 
 def _head(axis: int, table: Windows) -> str:
-    strided = table.as_strided()
-    as_strided = f"kernel {strided[0]}, stride {strided[1]}" if strided else "no kernel and stride give these windows"
-    return f"axis {axis}: {table.length} -> {table.count}, {table.kind} ({as_strided})"
+    kernel, stride, dilation = table.as_dilated() or (0, 0, 0)
+    equal = f"kernel {kernel}, stride {stride}" if kernel else "no kernel and stride give these windows"
+    equal += f", dilation {dilation}" if dilation > 1 else ""
+    return f"axis {axis}: {table.length} -> {table.count}, {table.kind} ({equal})"
 
 
 # ---- in a terminal ---------------------------------------------------------------------------------
