@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import math
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -332,6 +334,25 @@ def assert_same_bits(a: np.ndarray, b: np.ndarray, message: str = "") -> None:
         raise AssertionError(f"{message}: {int(differ.sum())} differ, first at {at}: {one[at]!r} and {two[at]!r}")
 
 
+def own_windows(
+    shape: tuple[int, ...], dilations: Any = ((1, 1, 1), (2, 1, 3), (1, 3, 2))
+) -> Iterator[tuple[Any, ...]]:
+    """Kernel, stride, padding, dilation and ceil_mode that torch takes, for each axis its own."""
+    rank = len(shape) - 2
+    for kernel, stride, padding, dilation, ceil_mode in itertools.product(
+        [(2, 3, 4), (3, 1, 2), (5, 4, 3)],
+        [(1, 2, 3), (3, 1, 2)],
+        [(0, 1, 2), (2, 0, 1)],
+        dilations,
+        [False, True],
+    ):
+        kernel, stride, dilation = kernel[:rank], stride[:rank], dilation[:rank]
+        padding = tuple(min(p, k // 2) for p, k in zip(padding, kernel, strict=False))
+        rows = zip(shape[2:], kernel, padding, dilation, strict=True)
+        if all(d * (k - 1) + 1 <= n + 2 * p for n, k, p, d in rows):
+            yield kernel, stride, padding, dilation, ceil_mode
+
+
 def same_average_type(source: np.dtype) -> np.dtype:
     """The type of an average when nothing else is asked for."""
     if source.kind in "biu":
@@ -501,6 +522,15 @@ def _unaligned(x: np.ndarray) -> np.ndarray:
     view = np.ndarray(x.shape, x.dtype, memory, offset=1)
     view[...] = x
     return view
+
+
+def in_both_layouts(function: Any, *arrays: np.ndarray) -> Iterator[Any]:
+    """What `function(*arrays, data_format=...)` gives with channels first, and with channels last, moved back."""
+    yield function(*arrays, data_format="channels_first")
+    last = (np.ascontiguousarray(np.moveaxis(a, 1, -1)) for a in arrays)
+    results = function(*last, data_format="channels_last")
+    several = isinstance(results, tuple)
+    yield tuple(np.moveaxis(r, -1, 1) for r in results) if several else np.moveaxis(results, -1, 1)
 
 
 def _last(x: np.ndarray) -> np.ndarray:

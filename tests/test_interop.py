@@ -13,7 +13,7 @@ import weakref
 
 import numpy as np
 import pytest
-from helpers import run_python
+from helpers import in_both_layouts, own_windows, run_python
 
 import cpool
 from cpool import _dlpack, arrays
@@ -46,6 +46,21 @@ def test_strided_like_torch(n, module):
         )
         tried += 1
     assert tried > 100
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 11), (2, 3, 9, 14), (1, 2, 9, 6, 8)], ids=str)
+def test_strided_with_its_own_for_each_axis_like_torch(shape, module):
+    torch = module("torch")
+    rank = len(shape) - 2
+    theirs, ours = (getattr(library, f"avg_pool{rank}d") for library in (torch.nn.functional, cpool))
+    x = np.random.default_rng(0).standard_normal(shape)
+    divisors = [{"count_include_pad": True}, {"count_include_pad": False}]
+    divisors += [{"divisor_override": 3}] if rank > 1 else []  # torch has none in one dimension
+    for (kernel, stride, padding, _, ceil_mode), known in itertools.product(own_windows(shape, [(1, 1, 1)]), divisors):
+        windows = {"kernel_size": kernel, "stride": stride, "padding": padding, "ceil_mode": ceil_mode, **known}
+        wanted = theirs(torch.from_numpy(x), **windows).numpy()
+        for result in in_both_layouts(lambda y, w=windows, **o: ours(y, **w, **o), x):
+            np.testing.assert_allclose(result, wanted, rtol=1e-12, atol=1e-14, err_msg=str(windows))
 
 
 def test_tensors_come_and_go(module):
