@@ -1464,6 +1464,9 @@ def test_the_oracle_by_hand():
     assert_within_ulp(np.array([[0.0, -3, 0, 0, 15]]), found, grad.dtype)
     with pytest.raises(AssertionError, match="ULP off"):
         assert_within_ulp(np.array([[0.0, -3, 0, 0, 15.000000000000004]]), found, grad.dtype)
+    nothing = exact_gradient("avg_pool1d", 0 * grad, (1, 5), 3, stride=2, padding=1)
+    with pytest.raises(AssertionError, match=r"a zero average is \+0"):
+        assert_within_ulp(np.full((1, 5), -0.0), nothing, grad.dtype, zeros=False)
 
 
 @pytest.mark.parametrize("dtype", [*FLOATS, *COMPLEXES])
