@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 import cpool
-from cpool import reference
+from cpool import _kernels, cpu, reference
+from cpool.plan import plans
 
 try:
     import ml_dtypes
@@ -559,6 +561,19 @@ LAYOUTS = {
 def _last_cropped(x: np.ndarray) -> np.ndarray:
     axis = min(1, x.ndim - 1)
     return np.moveaxis(_inside(np.ascontiguousarray(np.moveaxis(x, axis, -1)), (1,) * x.ndim, 2), -1, axis)
+
+
+def read_as(monkeypatch: pytest.MonkeyPatch, far: bool) -> None:
+    """Inputs of any size are read as those beyond the caches are, or as those within them."""
+    monkeypatch.setattr(cpu, "FAR", 0 if far else 1 << 62)
+    monkeypatch.setattr(cpu, "FAR_ROW", 0)
+    forget_calls()
+
+
+def forget_calls() -> None:
+    """Plans, and calls seen before, which know how they are read."""
+    plans.clear()
+    _kernels.forget()
 
 
 # ---- processes and optional parts ------------------------------------------------------------------------
