@@ -250,9 +250,8 @@ def bound_of(source: np.dtype) -> Fraction:
 
 
 def errors_in_ulp(result: np.ndarray, exact: Exact, source: np.dtype) -> np.ndarray:
-    """The error of each finite result, in ULP of the coarser type at the mean of the sizes."""
-    types = {part_of(result.dtype).name, part_of(source).name} & FORMATS.keys()
-    coarse = min((FORMATS[t] for t in types), key=lambda f: f.digits)
+    """The error of each finite result, in ULP of the type that is the coarser one at the mean of the sizes."""
+    formats = [FORMATS[t] for t in {part_of(result.dtype).name, part_of(source).name} & FORMATS.keys()]
     values = as_integers(parts(result), exact.scale).ravel().tolist()
     errors = []
     rows = zip(
@@ -271,7 +270,7 @@ def errors_in_ulp(result: np.ndarray, exact: Exact, source: np.dtype) -> np.ndar
         exponent = magnitude.bit_length() - size.bit_length()
         if (magnitude < size << exponent) if exponent >= 0 else (magnitude << -exponent < size):
             exponent -= 1
-        ulp = coarse.ulp_exponent(exponent - exact.scale) + exact.scale
+        ulp = max(f.ulp_exponent(exponent - exact.scale) for f in formats) + exact.scale
         errors.append(Fraction(off, size << ulp))
     whole = np.empty(len(errors), object)
     whole[:] = errors

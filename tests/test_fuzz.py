@@ -49,7 +49,34 @@ def arrays(draw):
         elif how == "same":
             cut[axis] = slice(0, 1)
             x = np.broadcast_to(x[tuple(cut)], x.shape)
-    return x
+    how = draw(st.sampled_from(["as is", "as is", "swapped", "unaligned"]))
+    if how == "swapped" and x.dtype.name != "bfloat16":
+        return x.astype(helpers.swapped(x.dtype), order="K")
+    return helpers.place(x, "unaligned") if how == "unaligned" else x
+
+
+def result_types(dtype):
+    """What `dtype=` may be for an average of this type."""
+    if dtype.kind == "c":
+        return helpers.COMPLEXES
+    return (*helpers.FLOATS, *helpers.INTEGERS) if dtype.kind in "biu" else helpers.FLOATS
+
+
+def every_way(data, operation, x, size, **options):
+    """The call with any type of result: checked, prepared, and into an array that lies anyhow."""
+    name = data.draw(st.sampled_from([None, *result_types(x.dtype)]))
+    options["dtype"] = name and helpers.dtype_of(name)
+    result = helpers.check(operation, x, size, compare_reference=False, **options)
+    prepared = cpool.prepare(operation, x, size, **options)
+    helpers.assert_same_bits(prepared(x), result, "prepared")
+    out = helpers.place(np.ones_like(result), data.draw(st.sampled_from(sorted(helpers.LAYOUTS))))
+    assert prepared(x, out=out) is out
+    helpers.assert_same_bits(out, result, "prepared, into out")
+    if data.draw(st.booleans()) and result.dtype != helpers.BFLOAT16:
+        out = out.astype(helpers.swapped(out.dtype), order="K")
+    out[...] = 1
+    assert getattr(cpool, operation)(x, size, **options, out=out) is out
+    helpers.assert_same_bits(out.astype(result.dtype), result, "into out")
 
 
 @st.composite
@@ -62,7 +89,7 @@ def test_adaptive(x, engine, data):
     axes = tuple(data.draw(st.lists(st.integers(0, x.ndim - 1), min_size=1, max_size=x.ndim, unique=True)))
     sizes = tuple(data.draw(st.one_of(st.none(), st.integers(1, 12))) for _ in axes)
     with cpu.force_simd(engine[0]), cpool.threads(engine[1]), cpu.force_split():
-        helpers.check("adaptive_avg_pool", x, sizes, axes=axes, compare_reference=False)
+        every_way(data, "adaptive_avg_pool", x, sizes, axes=axes)
 
 
 @given(arrays(), engines(), st.data())
@@ -89,6 +116,6 @@ def test_strided(x, engine, data):
     }
     with cpu.force_simd(engine[0]), cpool.threads(engine[1]), cpu.force_split():
         try:
-            helpers.check("avg_pool", x, tuple(kernels), compare_reference=False, **options)
+            every_way(data, "avg_pool", x, tuple(kernels), **options)
         except ValueError as error:
             assert "no element" in str(error)  # noqa: PT017 - a window wholly in the padding is refused
