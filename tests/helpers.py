@@ -384,8 +384,12 @@ def call_on_host(function: Any, arrays: tuple[Any, ...], *args: Any, **options: 
 
 def call(operation: str, x: Any, size: Any = None, **options: Any) -> Any:
     """`cpool.<operation>(x, size, ...)`; the global one takes no size."""
-    sizes = () if operation == "global_avg_pool" else (size,)
-    return call_here(getattr(cpool, operation), (x,), *sizes, **options)
+    return call_here(getattr(cpool, operation), (x,), *size_of(operation, size), **options)
+
+
+def size_of(operation: str, size: Any) -> tuple[Any, ...]:
+    """The size as arguments: global operations take none."""
+    return () if "global" in operation else (size,)
 
 
 _remembered: dict[Any, Any] = {}
@@ -666,7 +670,7 @@ def exact_max(operation: str, x: np.ndarray, size: Any = 1, **options: Any) -> t
 
 def call_max(operation: str, x: Any, size: Any = None, **options: Any) -> Any:
     """`cpool.<operation>(x, size, ...)`; the global one takes no size."""
-    return call_here(getattr(cpool, operation), (x,), *(() if "global" in operation else (size,)), **options)
+    return call_here(getattr(cpool, operation), (x,), *size_of(operation, size), **options)
 
 
 def check_max(
