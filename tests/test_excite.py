@@ -22,6 +22,7 @@ from helpers import (
     remembered,
     run_python,
     sample,
+    swapped,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -426,9 +427,14 @@ def test_tensors_come_and_go(module):
 
 
 @pytest.mark.parametrize("in_place", [False, True], ids=["new", "in place"])
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "every_other", "reversed", "swapped"])
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_nothing_as_large_as_the_input_is_made(dtype, in_place):
+def test_nothing_as_large_as_the_input_is_made(dtype, layout, in_place):
     x = np.zeros((8, 64, 64, 65), dtype_of(dtype))
+    if layout != "swapped":
+        x = place(x, layout)
+    elif dtype != "bfloat16":  # which has no other byte order
+        x = x.astype(swapped(x.dtype))
     args = weights(64, 16)
     squeeze_excite(x[:1], *args)
     tracemalloc.start()
