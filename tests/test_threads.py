@@ -245,6 +245,7 @@ LARGE = {  # 100 MB of float32
     "one huge window": ("adaptive_avg_pool2d", (1, 1, 5003, 5001), 1, {}),
     "the largest of one huge window": ("adaptive_max_pool2d", (1, 1, 5003, 5001), 1, {}),
     "few channels, last": ("adaptive_avg_pool2d", (1, 3001, 2003, 5), 1, LAST),
+    "all of one image, channels last": ("global_avg_pool", (1, 200, 300, 512), None, LAST),
     "one image, channels last": ("adaptive_avg_pool2d", (1, 301, 199, 513), (7, 5), LAST),
 }
 
