@@ -34,7 +34,7 @@ os.environ["CPOOL_CACHE_DIR"] = str(Path(__file__).parent / "nothing-measured")
 
 from devices_here import NO_DOUBLES
 from devices_here import engines as opencl_engines
-from helpers import required
+from helpers import forget_calls, read_as, required
 
 import cpool
 from cpool import cpu
@@ -120,6 +120,15 @@ def simd(request: pytest.FixtureRequest) -> Iterator[str]:
         missing(request.param, f"this machine or build has no {request.param}")
     with Engine(request.param, 1).on():
         yield request.param
+
+
+@pytest.fixture
+def read(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Small inputs are read as those within the caches ("near") or as those beyond them ("far")."""
+    read_as(monkeypatch, request.param == "far")
+    yield
+    monkeypatch.undo()
+    forget_calls()
 
 
 @pytest.fixture(autouse=True)

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import math
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 import cpool
-from cpool import reference
+from cpool import _kernels, cpu, reference
+from cpool.plan import plans
 
 try:
     import ml_dtypes
@@ -246,9 +250,8 @@ def bound_of(source: np.dtype) -> Fraction:
 
 
 def errors_in_ulp(result: np.ndarray, exact: Exact, source: np.dtype) -> np.ndarray:
-    """The error of each finite result, in ULP of the coarser type at the mean of the sizes."""
-    types = {part_of(result.dtype).name, part_of(source).name} & FORMATS.keys()
-    coarse = min((FORMATS[t] for t in types), key=lambda f: f.digits)
+    """The error of each finite result, in ULP of the type that is the coarser one at the mean of the sizes."""
+    formats = [FORMATS[t] for t in {part_of(result.dtype).name, part_of(source).name} & FORMATS.keys()]
     values = as_integers(parts(result), exact.scale).ravel().tolist()
     errors = []
     rows = zip(
@@ -267,7 +270,7 @@ def errors_in_ulp(result: np.ndarray, exact: Exact, source: np.dtype) -> np.ndar
         exponent = magnitude.bit_length() - size.bit_length()
         if (magnitude < size << exponent) if exponent >= 0 else (magnitude << -exponent < size):
             exponent -= 1
-        ulp = coarse.ulp_exponent(exponent - exact.scale) + exact.scale
+        ulp = max(f.ulp_exponent(exponent - exact.scale) for f in formats) + exact.scale
         errors.append(Fraction(off, size << ulp))
     whole = np.empty(len(errors), object)
     whole[:] = errors
@@ -275,7 +278,8 @@ def errors_in_ulp(result: np.ndarray, exact: Exact, source: np.dtype) -> np.ndar
 
 
 def assert_within_ulp(result: np.ndarray, exact: Exact, source: np.dtype, zeros: bool = True) -> None:
-    """Promise 2 for a whole result: value, NaN, infinities, overflow and (`zeros`) the sign of zero."""
+    """Promise 2 for a whole result: value, NaN, infinities, overflow and the sign of zero, which without `zeros`
+    counts only where all that is added is zero."""
     values = parts(result)
     assert values.shape == exact.total.shape
     if result.dtype.kind in "iu":
@@ -314,8 +318,8 @@ def assert_within_ulp(result: np.ndarray, exact: Exact, source: np.dtype, zeros:
             f"{float(worst):.3f} ULP off (allowed: {float(bound)}) at {tuple(map(int, at))}: "
             f"got {wide[at]!r}, exact {float(quotient)!r}"
         )
-    zero = near & np.array(exact.total == 0, bool)
-    assert not zeros or not np.signbit(wide[zero]).any(), "a zero average is +0"
+    zero = near & np.array((exact.total if zeros else exact.magnitude) == 0, bool)
+    assert not np.signbit(wide[zero]).any(), "a zero average is +0"
 
 
 def assert_same_bits(a: np.ndarray, b: np.ndarray, message: str = "") -> None:
@@ -330,6 +334,25 @@ def assert_same_bits(a: np.ndarray, b: np.ndarray, message: str = "") -> None:
     if differ.any():
         at = tuple(int(i[0]) for i in np.nonzero(differ))
         raise AssertionError(f"{message}: {int(differ.sum())} differ, first at {at}: {one[at]!r} and {two[at]!r}")
+
+
+def own_windows(
+    shape: tuple[int, ...], dilations: Any = ((1, 1, 1), (2, 1, 3), (1, 3, 2))
+) -> Iterator[tuple[Any, ...]]:
+    """Kernel, stride, padding, dilation and ceil_mode that torch takes, for each axis its own."""
+    rank = len(shape) - 2
+    for kernel, stride, padding, dilation, ceil_mode in itertools.product(
+        [(2, 3, 4), (3, 1, 2), (5, 4, 3)],
+        [(1, 2, 3), (3, 1, 2)],
+        [(0, 1, 2), (2, 0, 1)],
+        dilations,
+        [False, True],
+    ):
+        kernel, stride, dilation = kernel[:rank], stride[:rank], dilation[:rank]
+        padding = tuple(min(p, k // 2) for p, k in zip(padding, kernel, strict=False))
+        rows = zip(shape[2:], kernel, padding, dilation, strict=True)
+        if all(d * (k - 1) + 1 <= n + 2 * p for n, k, p, d in rows):
+            yield kernel, stride, padding, dilation, ceil_mode
 
 
 def same_average_type(source: np.dtype) -> np.dtype:
@@ -361,8 +384,12 @@ def call_on_host(function: Any, arrays: tuple[Any, ...], *args: Any, **options: 
 
 def call(operation: str, x: Any, size: Any = None, **options: Any) -> Any:
     """`cpool.<operation>(x, size, ...)`; the global one takes no size."""
-    sizes = () if operation == "global_avg_pool" else (size,)
-    return call_here(getattr(cpool, operation), (x,), *sizes, **options)
+    return call_here(getattr(cpool, operation), (x,), *size_of(operation, size), **options)
+
+
+def size_of(operation: str, size: Any) -> tuple[Any, ...]:
+    """The size as arguments: global operations take none."""
+    return () if "global" in operation else (size,)
 
 
 _remembered: dict[Any, Any] = {}
@@ -503,6 +530,15 @@ def _unaligned(x: np.ndarray) -> np.ndarray:
     return view
 
 
+def in_both_layouts(function: Any, *arrays: np.ndarray) -> Iterator[Any]:
+    """What `function(*arrays, data_format=...)` gives with channels first, and with channels last, moved back."""
+    yield function(*arrays, data_format="channels_first")
+    last = (np.ascontiguousarray(np.moveaxis(a, 1, -1)) for a in arrays)
+    results = function(*last, data_format="channels_last")
+    several = isinstance(results, tuple)
+    yield tuple(np.moveaxis(r, -1, 1) for r in results) if several else np.moveaxis(results, -1, 1)
+
+
 def _last(x: np.ndarray) -> np.ndarray:
     """Channels (axis 1 of a batch, else axis 0) innermost in memory."""
     return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, min(1, x.ndim - 1), -1)), -1, min(1, x.ndim - 1))
@@ -528,6 +564,19 @@ LAYOUTS = {
 def _last_cropped(x: np.ndarray) -> np.ndarray:
     axis = min(1, x.ndim - 1)
     return np.moveaxis(_inside(np.ascontiguousarray(np.moveaxis(x, axis, -1)), (1,) * x.ndim, 2), -1, axis)
+
+
+def read_as(monkeypatch: pytest.MonkeyPatch, far: bool) -> None:
+    """Inputs of any size are read as those beyond the caches are, or as those within them."""
+    monkeypatch.setattr(cpu, "FAR", 0 if far else 1 << 62)
+    monkeypatch.setattr(cpu, "FAR_ROW", 0)
+    forget_calls()
+
+
+def forget_calls() -> None:
+    """Plans, and calls seen before, which know how they are read."""
+    plans.clear()
+    _kernels.forget()
 
 
 # ---- processes and optional parts ------------------------------------------------------------------------
@@ -621,7 +670,7 @@ def exact_max(operation: str, x: np.ndarray, size: Any = 1, **options: Any) -> t
 
 def call_max(operation: str, x: Any, size: Any = None, **options: Any) -> Any:
     """`cpool.<operation>(x, size, ...)`; the global one takes no size."""
-    return call_here(getattr(cpool, operation), (x,), *(() if "global" in operation else (size,)), **options)
+    return call_here(getattr(cpool, operation), (x,), *size_of(operation, size), **options)
 
 
 def check_max(

@@ -5,7 +5,9 @@ Every comparison is with exact integers (`helpers.check`) or with a value that i
 
 from __future__ import annotations
 
+import functools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -288,9 +290,16 @@ def test_all_of_a_huge_byte_window(simd):
 
 
 def test_strides_that_make_arrays_past_every_count():
-    line = np.lib.stride_tricks.as_strided(np.arange(7, dtype=np.uint8), (2**62 - 1,), (0,))
-    assert cpool.avg_pool(line, 5, 2**61 + 1).tolist() == [0.0, 0.0]
-    told = cpool.explain("adaptive_avg_pool", line, 1021)
+    """What is padded and counted shows in the averages, for all elements are 3."""
+    line = np.lib.stride_tricks.as_strided(np.full(1, 3, np.uint8), (2**62 - 1,), (0,))
+    for before, after in ((2, 2), (4, 0), (0, 3), (1, 0)):
+        stride = len(line) + before + after - 5  # the last window ends with the padding
+        inside = [5 - before, 5 - after]
+        pool = functools.partial(cpool.avg_pool, line, 5, stride, ((before, after),))
+        assert pool(count_include_pad=True).tolist() == [np.float32(Fraction(3 * n, 5)) for n in inside]
+        assert pool(count_include_pad=False).tolist() == [3.0, 3.0]
+        assert pool(divisor_override=7).tolist() == [np.float32(Fraction(3 * n, 7)) for n in inside]
+    told = cpool.explain("adaptive_avg_pool", line, 1021)  # all of them would be read: only explained
     assert told.out_shape == (1021,)
     n, m = 2**62 - 1, 1021
     assert told.axes[0].largest == max(-(-n * (i + 1) // m) - n * i // m for i in range(m))

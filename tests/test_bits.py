@@ -12,11 +12,22 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ENGINES, SIMD
-from helpers import BFLOAT16, FLOATS, assert_same_bits, call, check, dtype_of, place, run_python, sample
+from helpers import (
+    BFLOAT16,
+    FLOATS,
+    assert_same_bits,
+    call,
+    check,
+    dtype_of,
+    forget_calls,
+    place,
+    read_as,
+    run_python,
+    sample,
+)
 
 import cpool
 from cpool import cpu
-from cpool.plan import plans
 
 CASES = {
     "ragged": ("adaptive_avg_pool2d", (3, 5, 23, 19), (7, 5), {}),
@@ -270,9 +281,7 @@ def test_rows_in_turn_add_up_as_rows_together(dtype, simd, monkeypatch):
     """Inputs beyond the caches, whose rows are read one at a time, and those within are added in one order."""
     found: list[list[np.ndarray]] = []
     for far in (False, True):
-        monkeypatch.setattr(cpu, "FAR", 0 if far else 1 << 62)
-        monkeypatch.setattr(cpu, "FAR_ROW", 0)
-        plans.clear()
+        read_as(monkeypatch, far)
         results = [
             (check if far and channels == 65 else call)(
                 operation, sample(dtype, shape, wide=True), size, **LAST, **options
@@ -289,7 +298,7 @@ def test_rows_in_turn_add_up_as_rows_together(dtype, simd, monkeypatch):
             results += cpool.adaptive_max_pool2d(x, (3, 1), return_indices=True, **LAST)
             results.append(cpool.adaptive_max_pool2d(x, (3, 1), **LAST))
         found.append(results)
-    plans.clear()
+    forget_calls()
     for near, far_away in zip(*found, strict=True):
         assert_same_bits(far_away, near)
 

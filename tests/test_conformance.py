@@ -195,6 +195,7 @@ OTHER_TYPES = [
     ("bfloat16", "float32"),
     ("float32", "bfloat16"),
     ("float16", "bfloat16"),
+    ("bfloat16", "float16"),
     ("uint8", "float64"),
     ("uint8", "float16"),
     ("uint8", "uint8"),
@@ -220,8 +221,8 @@ OTHER_TYPES = [
 def test_another_type_of_result(source, target, engine):
     if "bfloat16" in (source, target) and BFLOAT16 is None:
         pytest.skip("ml_dtypes is not installed")
-    for shape, size in PLANES:
-        x = sample(source, shape)
+    for i, (shape, size) in enumerate(PLANES):
+        x = sample(source, shape, wide=i % 2 == 1)
         for layout in ("contiguous", "channels_last", "sparse"):
             check("adaptive_avg_pool2d", place(x, layout), size, dtype=dtype_of(target))
     x = sample(source, (260, 253))

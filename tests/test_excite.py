@@ -9,11 +9,27 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from helpers import BFLOAT16, FLOATS, HALVES, LAYOUTS, assert_same_bits, dtype_of, generator, place, run_python, sample
+from helpers import (
+    BFLOAT16,
+    FLOATS,
+    HALVES,
+    LAYOUTS,
+    assert_same_bits,
+    dtype_of,
+    generator,
+    here,
+    place,
+    remembered,
+    run_python,
+    sample,
+    swapped,
+)
 from hypothesis import given
 from hypothesis import strategies as st
+from test_fuzz import engines
 
-from cpool import excite
+import cpool
+from cpool import cpu, excite
 from cpool.excite import squeeze_excite
 
 RELATIVE = {"float64": 1e-12, "float32": 2e-5, "float16": 2e-3, "bfloat16": 1e-2}
@@ -56,9 +72,16 @@ def oracle(x, w1, b1, w2, b2, activation="silu", gate="sigmoid", last=False, bat
     return result if batch else result[0]
 
 
+def contents_of(weight):
+    return weight if weight is None else (np.asarray(weight).dtype.str, np.asarray(weight).tobytes())
+
+
 def check(x, *args, last=False, batch=True, **options) -> np.ndarray:
-    """A call that changes nothing but its result, which is that of the oracle."""
+    """A call that changes nothing but its result, which is that of the oracle, with the bits of the last run
+    of the same call (on another engine, as a rule)."""
     before = x.tobytes()
+    words = repr(sorted((k, v) for k, v in options.items() if k != "out"))
+    content = ("excite", here.bits, x.shape, x.strides, x.dtype.str, before, words, *map(repr, map(contents_of, args)))
     result = squeeze_excite(x, *args, **options)
     assert type(result) is np.ndarray
     assert (result.shape, result.dtype) == (x.shape, x.dtype.newbyteorder("=") if x.dtype.kind != "V" else x.dtype)
@@ -69,6 +92,7 @@ def check(x, *args, last=False, batch=True, **options) -> np.ndarray:
     wanted = oracle(np.frombuffer(before, x.dtype).reshape(x.shape), *args, last=last, batch=batch, **known)
     rtol = RELATIVE[x.dtype.name]
     np.testing.assert_allclose(result.astype(np.float64), wanted, rtol=rtol, atol=rtol / 10)
+    assert_same_bits(result, remembered(content, result.copy), "the same call gave other bits before")
     return result
 
 
@@ -82,7 +106,7 @@ def got(argument: str, text: str = "") -> str:
 @pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_like_the_definition(shape, dtype, last):
+def test_like_the_definition(shape, dtype, last, engine):
     x = sample(dtype, shape)
     reduced = max(1, shape[1] // 4)
     x = np.ascontiguousarray(np.moveaxis(x, 1, -1)) if last else x
@@ -101,7 +125,7 @@ def test_every_activation_and_gate(activation, gate):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_every_memory_layout(layout, dtype):
+def test_every_memory_layout(layout, dtype, engine):
     x = place(sample(dtype, (3, 5, 7, 6)), layout)
     result = check(x, *weights(5, 2))
     assert result.strides == np.empty_like(x).strides  # NumPy's order 'K'
@@ -251,8 +275,8 @@ def test_pieces():
         assert n == 1 or 1 not in sizes  # BLAS starts threads much earlier for a vector
 
 
-@given(data=st.data())
-def test_anything_goes(data):
+@given(engine=engines(), data=st.data())
+def test_anything_goes(engine, data):
     rank = data.draw(st.integers(1, 3))
     sizes = [data.draw(st.integers(1, 9)) for _ in range(rank)]
     channels, reduced, n = (data.draw(st.integers(1, 40)), data.draw(st.integers(1, 9)), data.draw(st.integers(1, 4)))
@@ -262,14 +286,15 @@ def test_anything_goes(data):
     args = weights(channels, reduced, data.draw(st.sampled_from(["float32", "float64"])))
     for i in (1, 3):
         args[i] = data.draw(st.sampled_from([None, args[i]]))
-    check(
-        x,
-        *args,
-        last=last,
-        data_format="channels_last" if last else "channels_first",
-        activation=data.draw(st.sampled_from(sorted(ACTIVATIONS))),
-        gate=data.draw(st.sampled_from(sorted(GATES))),
-    )
+    options = {
+        "last": last,
+        "data_format": "channels_last" if last else "channels_first",
+        "activation": data.draw(st.sampled_from(sorted(ACTIVATIONS))),
+        "gate": data.draw(st.sampled_from(sorted(GATES))),
+    }
+    check(x, *args, **options)
+    with cpu.force_simd(engine[0]), cpool.threads(engine[1]), cpu.force_split():
+        check(x, *args, **options)
 
 
 @pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
@@ -301,9 +326,9 @@ def test_like_torch(gate, activation, last, module):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_out_of_any_layout(layout, dtype):
+def test_out_of_any_layout(layout, dtype, engine):
     x = sample(dtype, (2, 5, 7, 6))
-    wanted = squeeze_excite(x, *weights(5, 2))
+    wanted = check(x, *weights(5, 2))
     out = place(np.zeros_like(x), layout)
     assert squeeze_excite(x, *weights(5, 2), out=out) is out
     assert_same_bits(out, wanted)
@@ -311,7 +336,7 @@ def test_out_of_any_layout(layout, dtype):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_in_place_only_if_asked(layout, dtype):
+def test_in_place_only_if_asked(layout, dtype, engine):
     x = place(sample(dtype, (2, 5, 7, 6)), layout)
     wanted = squeeze_excite(x, *weights(5, 2))
     assert not np.may_share_memory(wanted, x)
@@ -402,9 +427,14 @@ def test_tensors_come_and_go(module):
 
 
 @pytest.mark.parametrize("in_place", [False, True], ids=["new", "in place"])
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "every_other", "reversed", "swapped"])
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_nothing_as_large_as_the_input_is_made(dtype, in_place):
+def test_nothing_as_large_as_the_input_is_made(dtype, layout, in_place):
     x = np.zeros((8, 64, 64, 65), dtype_of(dtype))
+    if layout != "swapped":
+        x = place(x, layout)
+    elif dtype != "bfloat16":  # which has no other byte order
+        x = x.astype(swapped(x.dtype))
     args = weights(64, 16)
     squeeze_excite(x[:1], *args)
     tracemalloc.start()

@@ -34,6 +34,8 @@ from helpers import (
     exact_scatter,
     few,
     gradient_by_reference,
+    in_both_layouts,
+    own_windows,
     parts,
     place,
     remembered,
@@ -50,7 +52,7 @@ from test_bits import CONTROL, FLUSH, MODES
 from test_conformance import CHANNELS, LINES, PLANES, STRIDED, WIDE, WIDTHS
 from test_functional import _outs
 from test_fuzz import engines
-from test_max import FOR_AVERAGES, LARGE, OPTIONS, max_of, strided_arguments
+from test_max import FOR_AVERAGES, LARGE, OPTIONS, max_of, strided_arguments, torch_pair
 
 import cpool
 from cpool import cpu
@@ -1304,6 +1306,22 @@ def test_strided_averages_like_torch(shape, module):
     assert tried > 30
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 9, 14), (1, 2, 9, 6, 8)], ids=str)
+def test_averages_with_their_own_for_each_axis_like_torch(shape, module):
+    torch = module("torch")
+    theirs = getattr(torch.nn.functional, f"avg_pool{len(shape) - 2}d")
+    ours = getattr(cpool, f"avg_pool{len(shape) - 2}d_backward")
+    x = sample("float64", shape)
+    divisors = ({"count_include_pad": True}, {"count_include_pad": False}, {"divisor_override": 3})
+    for (kernel, stride, padding, _, ceil_mode), known in itertools.product(own_windows(shape, [(1, 1, 1)]), divisors):
+        windows = {"kernel_size": kernel, "stride": stride, "padding": padding, "ceil_mode": ceil_mode, **known}
+        pooled = functools.partial(theirs, **windows)
+        grad = sample("float64", tuple(pooled(torch.from_numpy(x)).shape))
+        wanted = backward_of(torch, pooled, x, grad)
+        for result in in_both_layouts(lambda g, y, w=windows, **o: ours(g, y.shape, **w, **o), grad, x):
+            np.testing.assert_allclose(result, wanted, rtol=1e-12, atol=1e-13, err_msg=str(windows))
+
+
 def test_adaptive_averages_like_torch(module):
     torch = module("torch")
     for n, m in itertools.product([1, 2, 5, 7, 10, 13], [1, 2, 3, 4, 7, 9, 20]):
@@ -1330,13 +1348,10 @@ def test_maxima_like_torch(shape, module):
         if padding > kernel // 2:
             continue
         arguments = (kernel, stride, padding, dilation, ceil_mode)
-        try:
-            _, indices = getattr(cpool, f"max_pool{rank}d")(x, *arguments, True)
-        except ValueError as error:
-            if "no element" not in str(error):  # not a single window
-                with pytest.raises(RuntimeError):
-                    theirs(torch.from_numpy(x), *arguments)
+        pair = torch_pair(torch, x, (*arguments, True))
+        if pair is None:
             continue
+        (_, indices), _ = pair
         grad = np.random.default_rng(0).integers(-99, 99, indices.shape).astype(float)
         wanted = backward_of(torch, lambda t, a=arguments: theirs(t, *a), x, grad)
         result = getattr(cpool, f"max_pool{rank}d_backward")(grad, indices, shape)
@@ -1350,6 +1365,20 @@ def test_maxima_like_torch(shape, module):
         wanted = backward_of(torch, lambda t, a=adaptive, s=size: a(t, s), x, grad)
         result = getattr(cpool, f"adaptive_max_pool{rank}d_backward")(grad, indices, shape)
         np.testing.assert_array_equal(result, wanted)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 9, 14), (1, 2, 9, 6, 8)], ids=str)
+def test_maxima_with_their_own_for_each_axis_like_torch(shape, module):
+    torch = module("torch")
+    theirs = getattr(torch.nn.functional, f"max_pool{len(shape) - 2}d")
+    ours = getattr(cpool, f"max_pool{len(shape) - 2}d_backward")
+    x = few("float64", shape)
+    for windows in own_windows(shape):
+        indices = theirs(torch.from_numpy(x), *windows, True)[1].numpy()
+        grad = np.random.default_rng(0).integers(-99, 99, indices.shape).astype(float)
+        wanted = backward_of(torch, lambda t, w=windows: theirs(t, *w), x, grad)
+        for result in in_both_layouts(lambda g, i, y, **o: ours(g, i, y.shape, **o), grad, indices, x):
+            np.testing.assert_array_equal(result, wanted, str(windows))
 
 
 def test_tensors_come_and_go(module):
@@ -1461,6 +1490,9 @@ def test_the_oracle_by_hand():
     assert_within_ulp(np.array([[0.0, -3, 0, 0, 15]]), found, grad.dtype)
     with pytest.raises(AssertionError, match="ULP off"):
         assert_within_ulp(np.array([[0.0, -3, 0, 0, 15.000000000000004]]), found, grad.dtype)
+    nothing = exact_gradient("avg_pool1d", 0 * grad, (1, 5), 3, stride=2, padding=1)
+    with pytest.raises(AssertionError, match=r"a zero average is \+0"):
+        assert_within_ulp(np.full((1, 5), -0.0), nothing, grad.dtype, zeros=False)
 
 
 @pytest.mark.parametrize("dtype", [*FLOATS, *COMPLEXES])

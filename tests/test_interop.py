@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import gc
 import itertools
+import math
 import re
 import sys
 import types
@@ -12,7 +13,7 @@ import weakref
 
 import numpy as np
 import pytest
-from helpers import run_python
+from helpers import in_both_layouts, own_windows, run_python
 
 import cpool
 from cpool import _dlpack, arrays
@@ -47,6 +48,21 @@ def test_strided_like_torch(n, module):
     assert tried > 100
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 11), (2, 3, 9, 14), (1, 2, 9, 6, 8)], ids=str)
+def test_strided_with_its_own_for_each_axis_like_torch(shape, module):
+    torch = module("torch")
+    rank = len(shape) - 2
+    theirs, ours = (getattr(library, f"avg_pool{rank}d") for library in (torch.nn.functional, cpool))
+    x = np.random.default_rng(0).standard_normal(shape)
+    divisors = [{"count_include_pad": True}, {"count_include_pad": False}]
+    divisors += [{"divisor_override": 3}] if rank > 1 else []  # torch has none in one dimension
+    for (kernel, stride, padding, _, ceil_mode), known in itertools.product(own_windows(shape, [(1, 1, 1)]), divisors):
+        windows = {"kernel_size": kernel, "stride": stride, "padding": padding, "ceil_mode": ceil_mode, **known}
+        wanted = theirs(torch.from_numpy(x), **windows).numpy()
+        for result in in_both_layouts(lambda y, w=windows, **o: ours(y, **w, **o), x):
+            np.testing.assert_allclose(result, wanted, rtol=1e-12, atol=1e-14, err_msg=str(windows))
+
+
 def test_tensors_come_and_go(module):
     torch = module("torch")
     tensor = torch.arange(90.0).reshape(1, 1, 10, 9)
@@ -69,28 +85,93 @@ def test_both_runtimes_in_one_process(module):
         np.testing.assert_allclose(cpool.adaptive_avg_pool2d(x, 7), wanted, rtol=1e-5)
 
 
-def test_strided_like_onnxruntime(module):
-    runtime = module("onnxruntime")
-    onnx = module("onnx")
-    x = np.random.default_rng(0).standard_normal((1, 2, 11, 9)).astype(np.float32)
-    info = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in ("x", "y")]
-    for kernel, stride, (before, after), include in itertools.product(
-        [2, 3], [1, 2, 3], [(0, 0), (1, 0), (1, 1)], [0, 1]
-    ):
-        node = onnx.helper.make_node(
-            "AveragePool", ["x"], ["y"], kernel_shape=[kernel] * 2, strides=[stride] * 2,
-            pads=[before, before, after, after], count_include_pad=include,
-        )  # fmt: skip
-        model = onnx.helper.make_model(
-            onnx.helper.make_graph([node], "pool", info[:1], info[1:]),
-            opset_imports=[onnx.helper.make_opsetid("", 19)],
-            ir_version=9,
+# Where ONNX Runtime 1.31.1 and cpool differ, all left out below:
+# - auto_pad SAME_* takes no notice of dilations, so that results have other shapes; cpool pads for the whole extent.
+# - SAME_* pads by less than nothing where the stride exceeds the kernel by two or more: windows may begin later there.
+# - With SAME_* ceil_mode changes nothing there; cpool refuses the two together.
+# - Windows longer than an axis with its padding may give empty results there, or windows that end with the axis.
+# - Pads must be less than the kernel there, whatever the dilation; in cpool each window must hold an element.
+# - NaN is the largest there only where it comes first.
+# Indices of MaxPool count through the whole tensor, cpool's through the plane.
+
+ONNX_SHAPES = [(2, 3, 11), (2, 3, 7, 12), (2, 2, 6, 7, 5)]
+ONNX_PADDING = [((0, 0, 0),) * 2, ((1, 1, 1),) * 2, ((1, 0, 1), (0, 1, 1)), ((0, 1, 0), (1, 0, 0))]  # before, after
+
+
+def onnx_pool(module, operation, x, **attributes):
+    """What a model of this one operation gives."""
+    onnx, runtime = module("onnx"), module("onnxruntime")
+    names = ["y", "indices"][: 1 + (operation == "MaxPool")]
+    types = {"x": onnx.TensorProto.FLOAT, "y": onnx.TensorProto.FLOAT, "indices": onnx.TensorProto.INT64}
+    infos = {name: onnx.helper.make_tensor_value_info(name, kind, None) for name, kind in types.items()}
+    node = onnx.helper.make_node(operation, ["x"], names, **attributes)
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph([node], "pool", [infos["x"]], [infos[name] for name in names]),
+        opset_imports=[onnx.helper.make_opsetid("", 19)],
+        ir_version=9,
+    )
+    session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {"x": x})
+
+
+def onnx_calls(shape):
+    """Kernels, strides and dilations, for each axis its own; and padding in ONNX's words and in ours."""
+    rank = len(shape) - 2
+    options = itertools.product(
+        [(2,) * 3, (3,) * 3, (3, 2, 1)], [(1,) * 3, (2,) * 3, (3, 1, 2)], [(1,) * 3, (2, 1, 3)], [0, 1]
+    )
+    for *each_axis, ceil_mode in options:
+        kernel, stride, dilation = (list(v[:rank]) for v in each_axis)
+        extents = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+        if any(e > n for e, n in zip(extents, shape[2:], strict=True)):
+            continue
+        attributes = {"kernel_shape": kernel, "strides": stride, "dilations": dilation, "ceil_mode": ceil_mode}
+        for before, after in ONNX_PADDING:
+            pads = list(zip(before[:rank], after[:rank], strict=True))
+            if all(max(p) < k for p, k in zip(pads, kernel, strict=True)):
+                yield attributes | {"pads": [*before[:rank], *after[:rank]]}, tuple(pads)
+        yield attributes | {"auto_pad": "VALID"}, "valid"
+        if not ceil_mode and extents == kernel and all(s <= k + 1 for s, k in zip(stride, kernel, strict=True)):
+            for rule in ("SAME_UPPER", "SAME_LOWER"):
+                yield attributes | {"auto_pad": rule}, rule.lower()
+
+
+@pytest.mark.parametrize("shape", ONNX_SHAPES, ids=str)
+def test_strided_averages_like_onnxruntime(shape, module):
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    ours = getattr(cpool, f"avg_pool{len(shape) - 2}d")
+    tried = 0
+    for (attributes, padding), include in itertools.product(onnx_calls(shape), [False, True]):
+        (wanted,) = onnx_pool(module, "AveragePool", x, **attributes, count_include_pad=int(include))
+        result = ours(
+            x,
+            attributes["kernel_shape"],
+            attributes["strides"],
+            padding,
+            bool(attributes["ceil_mode"]),
+            include,
+            dilation=attributes["dilations"],
         )
-        session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-        wanted = session.run(None, {"x": x})[0]
-        pads = ((before, after), (before, after))
-        result = cpool.avg_pool2d(x, kernel, stride, pads, count_include_pad=bool(include))
-        np.testing.assert_allclose(result, wanted, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(result, wanted, rtol=1e-5, atol=1e-6, err_msg=str((attributes, include)))
+        tried += 1
+    assert tried > 200
+
+
+@pytest.mark.parametrize("shape", ONNX_SHAPES, ids=str)
+def test_strided_maxima_like_onnxruntime(shape, module):
+    """Small integers: most windows hold their largest twice, and the first has the index."""
+    x = np.random.default_rng(0).integers(-3, 3, shape).astype(np.float32)
+    ours = getattr(cpool, f"max_pool{len(shape) - 2}d")
+    planes = np.arange(math.prod(shape[:2])).reshape(*shape[:2], *(1,) * (len(shape) - 2)) * math.prod(shape[2:])
+    tried = 0
+    for attributes, padding in onnx_calls(shape):
+        values, indices = onnx_pool(module, "MaxPool", x, **attributes)
+        windows = (attributes["kernel_shape"], attributes["strides"], padding, attributes["dilations"])
+        result = ours(x, *windows, bool(attributes["ceil_mode"]), True)
+        np.testing.assert_array_equal(result[0], values, str(attributes))
+        np.testing.assert_array_equal(result[1] + planes, indices, str(attributes))
+        tried += 1
+    assert tried > 100
 
 
 # ---- tensors of torch --------------------------------------------------------------------------------

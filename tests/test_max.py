@@ -25,7 +25,9 @@ from helpers import (
     each,
     exact_max,
     few,
+    in_both_layouts,
     max_by_reference,
+    own_windows,
     place,
     result_shape,
     run_python,
@@ -695,8 +697,12 @@ def test_outs_that_overlap_x():
 
 
 @pytest.mark.parametrize("at_end", [True, False], ids=["end", "start"])
-@pytest.mark.parametrize("dtype", ["float32", "float16", "uint8", "int64"])
-def test_between_guards(dtype, at_end, simd):
+@pytest.mark.parametrize(
+    ("dtype", "read"),
+    [("float32", "near"), ("float16", "near"), ("uint8", "near"), ("int64", "near"), ("uint8", "far")],
+    indirect=["read"],
+)
+def test_between_guards(dtype, at_end, read, simd):
     """Inputs and outputs lie between pages that nobody may touch; inputs can't be written."""
     from test_memory import SHAPES, guarded, guarded_view  # here: it skips where pages can't be guarded
 
@@ -745,33 +751,44 @@ def test_one_window_longer_than_its_axis(shape, engine):
 # Where torch and cpool differ, all by design:
 # - Of several NaNs torch gives the index of the last, cpool that of the first (as numpy.argmax does).
 # - torch pads by half a kernel at most; cpool by anything that leaves an element in every window.
-# - With dilation and ceil_mode torch may make a window without elements (-inf, and an index outside
-#   the plane); cpool refuses the arguments.
+# - With dilation torch may make a window without elements (-inf, and an index outside the plane); cpool
+#   refuses the arguments.
 # - torch takes no bool, and integers for strided windows only.
+
+
+def no_element(torch, x, arguments):
+    """Whether torch makes a window that holds no element of x."""
+    theirs = getattr(torch.nn.functional, f"max_pool{x.ndim - 2}d")
+    return bool(theirs(torch.ones(x.shape), *arguments[:5]).isinf().any())
+
+
+def torch_pair(torch, x, arguments):
+    """What cpool and torch make of one strided call: values and indices; None where a window is empty or none fits."""
+    theirs, ours = (getattr(library, f"max_pool{x.ndim - 2}d") for library in (torch.nn.functional, cpool))
+    try:
+        values, indices = theirs(torch.from_numpy(x), *arguments)
+    except RuntimeError:  # not a single window
+        with pytest.raises(ValueError, match="kernel_size"):
+            ours(x, *arguments)
+        return None
+    try:
+        result = ours(x, *arguments)
+    except ValueError as error:
+        assert "no element" in str(error)  # noqa: PT017
+        assert no_element(torch, x, arguments), arguments
+        return None
+    return result, (values.numpy(), indices.numpy())
 
 
 def torch_pairs(torch, x, options):
     """What torch and cpool make of every strided call that both take."""
-    rank = x.ndim - 2
-    theirs = getattr(torch.nn.functional, f"max_pool{rank}d")
-    ours = getattr(cpool, f"max_pool{rank}d")
     for kernel, stride, padding, dilation, ceil_mode in options:
         if padding > kernel // 2:
             continue
         arguments = (kernel, stride, padding, dilation, ceil_mode, True)
-        try:
-            values, indices = theirs(torch.from_numpy(x), *arguments)
-        except RuntimeError:  # not a single window
-            with pytest.raises(ValueError, match="kernel_size"):
-                ours(x, *arguments)
-            continue
-        try:
-            result = ours(x, *arguments)
-        except ValueError as error:
-            assert "no element" in str(error)  # noqa: PT017
-            assert ceil_mode or dilation > 1
-            continue
-        yield arguments, result, (values.numpy(), indices.numpy())
+        pair = torch_pair(torch, x, arguments)
+        if pair is not None:
+            yield arguments, *pair
 
 
 OPTIONS = list(itertools.product([1, 2, 3, 5, 9], [1, 2, 3], [0, 1, 2], [1, 2, 3], [False, True]))
@@ -787,6 +804,35 @@ def test_strided_like_torch(shape, module):
             np.testing.assert_array_equal(result[1], wanted[1], str(arguments))
             tried += 1
     assert tried > (250 if min(shape[2:]) > 4 else 150)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 11), (2, 3, 9, 14), (1, 2, 9, 6, 8)], ids=str)
+def test_strided_with_its_own_for_each_axis_like_torch(shape, module):
+    torch = module("torch")
+    theirs, ours = (getattr(library, f"max_pool{len(shape) - 2}d") for library in (torch.nn.functional, cpool))
+    for x, windows in itertools.product(contents("float32", shape)[:3], own_windows(shape)):
+        values, indices = theirs(torch.from_numpy(x), *windows, True)
+        for result in in_both_layouts(lambda y, w=windows, **o: ours(y, *w, True, **o), x):
+            assert_same_bits(result[0], values.numpy(), str(windows))
+            np.testing.assert_array_equal(result[1], indices.numpy(), str(windows))
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 2), (1, 1, 1, 5), (1, 1, 3, 2, 4)], ids=str)
+def test_what_is_refused_has_no_element_in_torch_either(shape, module):
+    torch = module("torch")
+    x = np.ones(shape, np.float32)
+    taken, refused = 0, 0
+    for padding, dilation in itertools.product([0, 1], [1, 2, 3, 4]):
+        if dilation + 1 > min(shape[2:]) + 2 * padding:
+            continue
+        arguments = (2, 1, padding, dilation, False, True)
+        if torch_pair(torch, x, arguments) is None:
+            refused += 1
+        else:
+            assert not no_element(torch, x, arguments), arguments
+            taken += 1
+    assert taken
+    assert refused
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64", "uint8", "int8", "int16", "int32", "int64"])

@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 import tracemalloc
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
@@ -102,6 +103,11 @@ SHAPES = [
 ]
 
 
+def near_and_far(types: Iterable[str]) -> list[tuple[str, str]]:
+    """Each type, and, of every kind of sums one, as if it came from beyond the caches."""
+    return [*((dtype, "near") for dtype in types), *((dtype, "far") for dtype in ("float32", "float64", "uint8"))]
+
+
 def pool_into_guards(x: np.ndarray, size: object, expected: np.ndarray, at_end: bool, **options: object) -> None:
     """The call with an `out` that is guarded, too."""
     out = guarded(np.zeros_like(expected), run=1, at_end=at_end, freeze=False)
@@ -113,8 +119,8 @@ def pool_into_guards(x: np.ndarray, size: object, expected: np.ndarray, at_end: 
 
 
 @pytest.mark.parametrize("at_end", [True, False], ids=["end", "start"])
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_whole_arrays_between_guards(dtype, at_end, simd):
+@pytest.mark.parametrize(("dtype", "read"), near_and_far(DTYPES), indirect=["read"])
+def test_whole_arrays_between_guards(dtype, at_end, read, simd):
     for shape, sizes in SHAPES:
         for last in (False, True):
             x = sample(dtype, shape)
@@ -128,8 +134,8 @@ def test_whole_arrays_between_guards(dtype, at_end, simd):
 
 
 @pytest.mark.parametrize("at_end", [True, False], ids=["end", "start"])
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_every_row_between_guards(dtype, at_end, simd):
+@pytest.mark.parametrize(("dtype", "read"), near_and_far(DTYPES), indirect=["read"])
+def test_every_row_between_guards(dtype, at_end, read, simd):
     """Not even the middle of an array is read where there is no element."""
     for shape, sizes in SHAPES:
         for last, run in ((False, 1), (False, 2), (True, 1), (True, 2)):
@@ -183,8 +189,12 @@ def test_strided_windows_between_guards(dtype, at_end, simd):
 
 
 @pytest.mark.parametrize("at_end", [True, False], ids=["end", "start"])
-@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "uint8", "int32", "uint64"])
-def test_long_windows_between_guards(dtype, at_end, engine):
+@pytest.mark.parametrize(
+    ("dtype", "read"),
+    near_and_far(["float32", "float64", "float16", "uint8", "int32", "uint64"]),
+    indirect=["read"],
+)
+def test_long_windows_between_guards(dtype, at_end, read, engine):
     for operation, shape, size in (
         ("adaptive_avg_pool1d", (1, 70_001), 1),
         ("adaptive_avg_pool1d", (2, 3001), (2,)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import statistics
@@ -14,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import SIMD
-from helpers import assert_same_bits, python, run_python, sample
+from helpers import assert_same_bits, python, run_python, sample, size_of
 
 import cpool
 from cpool import _kernels, cpu
+from cpool.plan import BLOCK
 
 # ---- how many ------------------------------------------------------------------------------------------
 
@@ -251,6 +253,36 @@ def test_a_quota_bounds_the_threads(monkeypatch, quota, cpus):
     monkeypatch.setattr(_kernels, "processors", lambda: 8)
     assert cpu.usable_cpus() == cpus
     assert cpool.get_num_threads() <= cpus
+
+
+# ---- how work is split -----------------------------------------------------------------------------------
+
+LAST = {"data_format": "channels_last"}
+LARGE = {  # 100 MB of float32
+    "many planes": ("adaptive_avg_pool2d", (64, 64, 81, 79), (7, 5), {}),
+    "one plane of many rows": ("adaptive_avg_pool2d", (1, 1, 5003, 5001), (1007, 1), {}),
+    "strided windows of one plane": ("avg_pool2d", (1, 1, 5003, 5001), 3, {}),
+    "one huge window": ("adaptive_avg_pool2d", (1, 1, 5003, 5001), 1, {}),
+    "the largest of one huge window": ("adaptive_max_pool2d", (1, 1, 5003, 5001), 1, {}),
+    "few channels, last": ("adaptive_avg_pool2d", (1, 3001, 2003, 5), 1, LAST),
+    "all of one image, channels last": ("global_avg_pool", (1, 200, 300, 512), None, LAST),
+    "one image, channels last": ("adaptive_avg_pool2d", (1, 301, 199, 513), (7, 5), LAST),
+}
+
+
+def pieces(operation, shape, size, options):
+    """How many pieces of work a call has: its units, or the blocks that its huge windows are made of."""
+    x = np.empty(shape, np.float32)  # nobody reads it, so that it takes no memory
+    plan = cpool.prepare(operation, x, *size_of(operation, size), **options).plan
+    call = cpu.call_of(plan)
+    if call.path != "wide":
+        return call.units
+    return call.units * math.ceil(math.prod(int(axis.windows.sizes.min()) for axis in plan.pooled) / BLOCK)
+
+
+@pytest.mark.parametrize("case", LARGE)
+def test_large_work_has_pieces_for_many_threads(case, simd):
+    assert pieces(*LARGE[case]) >= 4
 
 
 # ---- many at once --------------------------------------------------------------------------------------
