@@ -190,6 +190,17 @@ def test_tensors_of_every_type(name, module):
     np.testing.assert_array_equal(largest.numpy(), cpool.max_pool2d(tensor.numpy(), 3, 2))
 
 
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_gradients_of_global_pooling_are_tensors_too(keepdims, module):
+    torch = module("torch")
+    x = torch.arange(54.0).reshape(2, 3, 3, 3)
+    result = cpool.global_avg_pool_backward(cpool.global_avg_pool(x, keepdims=keepdims), x.shape, keepdims=keepdims)
+    assert torch.equal(result, (x.mean((2, 3), keepdim=True) / 9).expand_as(x))
+    values, indices = cpool.global_max_pool(x, keepdims=keepdims, return_indices=True)
+    result = cpool.global_max_pool_backward(values, indices, x.shape, keepdims=keepdims)
+    assert torch.equal(result, torch.where(x == x.amax((2, 3), keepdim=True), x, 0))
+
+
 BFLOAT16 = """
 import sys
 sys.modules["ml_dtypes"] = None  # it can't be imported

@@ -88,10 +88,11 @@ def _keep(op: Operation, args: tuple[Any, ...], keepdims: Any, shape: Shape, **p
     wanted = tuple(1 if a in axes else n for a, n in enumerate(shape) if keepdims or a not in axes)
     found = []
     for name, part in parts.items():
-        array = arrays.admit(name, part)[0]
+        array, wrap = arrays.admit(name, part)
         if array.shape != wanted:
             bad_value(name, array.shape, f"{op.name} of {shape} has shape {wanted}")
-        found.append(part if keepdims else arrays.expand_dims(array, axes))
+        whole = arrays.expand_dims(array, axes)
+        found.append(part if keepdims else whole if wrap is None else wrap(whole))
     return tuple(found)
 
 
