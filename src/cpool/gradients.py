@@ -270,7 +270,7 @@ def _gather_divided(
         return
     wide = np.empty_like(grad, dtype=np.float64, subok=False)
     with _kernels.DefaultMode():
-        np.divide(arrays.widened(grad).astype(np.float64), by, out=wide)
+        np.divide(arrays.widened(grad), by, out=wide, dtype=np.float64)
     cpu.run(_plan_to(op, axes, back, 1, wide, into, wide=True), wide, into)
 
 
@@ -278,15 +278,20 @@ def _gather_pairs(
     op: Operation, axes: Shape, back: tuple[Windows | None, ...], by: Array, grad: Array, into: Array, scale: int
 ) -> None:
     """Sums of quotients and their errors, one behind the other; `scale` times as large, against underflow."""
-    pairs = np.zeros((2, *grad.shape))
+    pairs = np.empty((2, *grad.shape))
+    by = np.broadcast_to(by, grad.shape)
+    longest = int(np.argmax(grad.shape))
+    step = max(1, SLICE * grad.shape[longest] // grad.size)
     with np.errstate(all="ignore"), _kernels.DefaultMode():
-        grad = grad.astype(np.float64)
-        grad *= scale
-        quotient = np.divide(grad, by, out=pairs[0])
-        # Products of the quotient's halves with a divisor below 2**26 are exact, and so is what they leave.
-        high = (quotient.view(np.uint64) & np.uint64(2**64 - 2**27)).view(np.float64)
-        rest = ((grad - high * by) - (quotient - high) * by) / by
-        pairs[1] = np.where(np.isfinite(rest) & (by < 2**26), rest, 0)
+        for first in range(0, grad.shape[longest], step):  # what is made on the way stays small
+            at = (*(slice(None),) * longest, slice(first, first + step))
+            some, divisor = grad[at].astype(np.float64) * scale, by[at]
+            quotient = some / divisor
+            # Products of the quotient's halves with a divisor below 2**26 are exact, and so is what they leave.
+            high = (quotient.view(np.uint64) & np.uint64(2**64 - 2**27)).view(np.float64)
+            rest = ((some - high * divisor) - (quotient - high) * divisor) / divisor
+            pairs[(0, *at)] = quotient
+            pairs[(1, *at)] = np.where(np.isfinite(rest) & (divisor < 2**26), rest, 0)
     lead = tuple(a + 1 for a in axes)
     cpu.run(_plan_to(op, (0, *lead), (PAIR, *back), scale, pairs, into[None]), pairs, into[None])
 
