@@ -5,9 +5,11 @@ Runs where CPOOL_TEST_OPENCL names a platform (see conftest.py); what holds with
 
 from __future__ import annotations
 
+import gc
 import itertools
 import resource
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -298,6 +300,15 @@ def test_device_arrays_that_do_not_fit(queue, cl, cla, name):
     d = cla.to_device(queue, x)
     with pytest.raises(ValueError, match=r"^x: got 'a device array without a queue'.*with_queue"):
         cpool.adaptive_avg_pool2d(d.with_queue(None), 7)
+    pooled = [cla.to_device(queue, a) for a in cpool.adaptive_max_pool2d(x, 7, return_indices=True)]
+    lost = [a.with_queue(None) for a in pooled]
+    for argument, call in (
+        ("out", lambda: cpool.adaptive_avg_pool2d(d, 7, out=lost[0])),
+        ("grad", lambda: cpool.adaptive_max_pool2d_backward(lost[0], pooled[1], x.shape)),
+        ("indices", lambda: cpool.adaptive_max_pool2d_backward(pooled[0], lost[1], x.shape)),
+    ):
+        with pytest.raises(ValueError, match=rf"^{argument}: got 'a device array without a queue'.*{argument}.with_"):
+            call()
     host, device = np.empty((2, 3, 7, 5), np.float32), cla.empty(queue, (2, 3, 7, 5), np.float32)
     with pytest.raises(TypeError, match=r"^out: got 'ndarray'; a device array is needed"):
         cpool.adaptive_avg_pool2d(d, (7, 5), out=host)
@@ -532,6 +543,182 @@ def test_nothing_in_it(queue, cla, name):
             assert not result.any()
 
 
+def every_operation(cla, queue, x, allocator=None):
+    """A call of each kind for an array of the device, results of which are new, or given and over x."""
+    d = cla.to_device(queue, x, allocator=allocator)
+    pooled = cpool.adaptive_max_pool2d(x, 3, return_indices=True)
+    grad, indices, narrow = (
+        cla.to_device(queue, a, allocator=allocator) for a in (*pooled, pooled[1].astype(np.int32))
+    )
+    over = [cla.to_device(queue, a, allocator=allocator) for a in (x, x, x, pooled[0], pooled[1], pooled[0])]
+    weights = [sample("float32", s) for s in ((2, 3), (2,), (3, 2), (3,))]
+    queue.finish()
+    shape = x.shape
+    return {
+        "avg": lambda: cpool.adaptive_avg_pool2d(d, 3),
+        "avg over x": lambda: cpool.adaptive_avg_pool2d(over[0], 3, out=over[0][:, :, :3, :3]),
+        "max": lambda: cpool.max_pool2d(d, 2),
+        "indices": lambda: cpool.adaptive_max_pool2d(d, 3, return_indices=True),
+        "pair": lambda: cpool.adaptive_max_pool2d(d, 3, return_indices=True, out=(over[3], over[4])),
+        "avg backward": lambda: cpool.adaptive_avg_pool2d_backward(grad, shape),
+        "avg backward over grad": lambda: cpool.adaptive_avg_pool2d_backward(over[5], over[5].shape, out=over[5]),
+        "max backward": lambda: cpool.adaptive_max_pool2d_backward(grad, indices, shape),
+        "narrow indices": lambda: cpool.adaptive_max_pool2d_backward(grad, narrow, shape, out=over[1]),
+        "squeeze_excite": lambda: cpool.squeeze_excite(d, *weights),
+        "squeeze_excite over x": lambda: cpool.squeeze_excite(over[2], *weights, out=over[2][:, :, ::-1]),
+    }
+
+
+def test_whatever_allocation_fails_is_a_memory_error(queue, cl, cla, name, monkeypatch):
+    """The n-th buffer that a call takes isn't there, for each n: that is told, and the call then works."""
+    x = sample("float32", (2, 3, 10, 9))
+    calls = every_operation(cla, queue, x)
+    calls["host"] = lambda: cpool.adaptive_avg_pool2d(x, 3, backend=name)
+    pair = cpool.adaptive_max_pool2d(x, 3, return_indices=True)
+    calls["host backward"] = lambda: cpool.adaptive_max_pool2d_backward(*pair, x.shape, backend=name)
+    left = []
+
+    class Buffer(cl.Buffer):
+        def __init__(self, *args, **options):
+            left.append(left.pop() - 1)
+            if left[0] < 0:
+                raise cl.MemoryError("there is none")
+            super().__init__(*args, **options)
+
+    for kind, call in calls.items():
+        failed = 0
+        while True:
+            cpool.opencl.clear_cache()
+            left[:] = [failed]
+            with monkeypatch.context() as patched:
+                patched.setattr(cl, "Buffer", Buffer)
+                try:
+                    call()
+                    break
+                except MemoryError as error:
+                    assert "no memory left for" in str(error), kind
+                    assert "x.get()" in str(error), kind
+                    failed += 1
+        assert failed, kind
+        call()
+    assert_same_bits(calls["max"]().get(), cpool.max_pool2d(x, 2))
+
+
+def test_an_allocator_that_fails_leaves_nothing_behind(queue, cl, cla):
+    taken = weakref.WeakSet()
+    full = []
+
+    class Buffer(cl.Buffer):
+        pass
+
+    def allocator(size):
+        if full:
+            raise cl.MemoryError("there is none")
+        taken.add(made := Buffer(queue.context, cl.mem_flags.READ_WRITE, max(size, 1)))
+        return made
+
+    calls = every_operation(cla, queue, sample("float32", (2, 3, 10, 9)), allocator)
+    gc.collect()
+    before = len(taken)
+    for kind, call in calls.items():
+        full[:] = [True]
+        if kind in ("avg", "max", "indices", "avg backward", "max backward", "squeeze_excite"):
+            with pytest.raises(MemoryError, match="no memory left for"):
+                call()
+        full.clear()
+        call()
+        gc.collect()
+        assert len(taken) == before, kind
+
+
+def every_operation(cla, queue, x, allocator=None):
+    """A call of each kind for an array of the device, results of which are new, or given and over x."""
+    d = cla.to_device(queue, x, allocator=allocator)
+    pooled = cpool.adaptive_max_pool2d(x, 3, return_indices=True)
+    grad, indices, narrow = (
+        cla.to_device(queue, a, allocator=allocator) for a in (*pooled, pooled[1].astype(np.int32))
+    )
+    over = [cla.to_device(queue, a, allocator=allocator) for a in (x, x, x, pooled[0], pooled[1], pooled[0])]
+    weights = [sample("float32", s) for s in ((2, 3), (2,), (3, 2), (3,))]
+    queue.finish()
+    shape = x.shape
+    return {
+        "avg": lambda: cpool.adaptive_avg_pool2d(d, 3),
+        "avg over x": lambda: cpool.adaptive_avg_pool2d(over[0], 3, out=over[0][:, :, :3, :3]),
+        "max": lambda: cpool.max_pool2d(d, 2),
+        "indices": lambda: cpool.adaptive_max_pool2d(d, 3, return_indices=True),
+        "pair": lambda: cpool.adaptive_max_pool2d(d, 3, return_indices=True, out=(over[3], over[4])),
+        "avg backward": lambda: cpool.adaptive_avg_pool2d_backward(grad, shape),
+        "avg backward over grad": lambda: cpool.adaptive_avg_pool2d_backward(over[5], over[5].shape, out=over[5]),
+        "max backward": lambda: cpool.adaptive_max_pool2d_backward(grad, indices, shape),
+        "narrow indices": lambda: cpool.adaptive_max_pool2d_backward(grad, narrow, shape, out=over[1]),
+        "squeeze_excite": lambda: cpool.squeeze_excite(d, *weights),
+        "squeeze_excite over x": lambda: cpool.squeeze_excite(over[2], *weights, out=over[2][:, :, ::-1]),
+    }
+
+
+def test_whatever_allocation_fails_is_a_memory_error(queue, cl, cla, name, monkeypatch):
+    """The n-th buffer that a call takes isn't there, for each n: that is told, and the call then works."""
+    x = sample("float32", (2, 3, 10, 9))
+    calls = every_operation(cla, queue, x)
+    calls["host"] = lambda: cpool.adaptive_avg_pool2d(x, 3, backend=name)
+    pair = cpool.adaptive_max_pool2d(x, 3, return_indices=True)
+    calls["host backward"] = lambda: cpool.adaptive_max_pool2d_backward(*pair, x.shape, backend=name)
+    left = []
+
+    class Buffer(cl.Buffer):
+        def __init__(self, *args, **options):
+            left.append(left.pop() - 1)
+            if left[0] < 0:
+                raise cl.MemoryError("there is none")
+            super().__init__(*args, **options)
+
+    for kind, call in calls.items():
+        failed = 0
+        while True:
+            cpool.opencl.clear_cache()
+            left[:] = [failed]
+            with monkeypatch.context() as patched:
+                patched.setattr(cl, "Buffer", Buffer)
+                try:
+                    call()
+                    break
+                except MemoryError as error:
+                    assert "no memory left for" in str(error), kind
+                    assert "x.get()" in str(error), kind
+                    failed += 1
+        assert failed, kind
+        call()
+    assert_same_bits(calls["max"]().get(), cpool.max_pool2d(x, 2))
+
+
+def test_an_allocator_that_fails_leaves_nothing_behind(queue, cl, cla):
+    taken = weakref.WeakSet()
+    full = []
+
+    class Buffer(cl.Buffer):
+        pass
+
+    def allocator(size):
+        if full:
+            raise cl.MemoryError("there is none")
+        taken.add(made := Buffer(queue.context, cl.mem_flags.READ_WRITE, max(size, 1)))
+        return made
+
+    calls = every_operation(cla, queue, sample("float32", (2, 3, 10, 9)), allocator)
+    gc.collect()
+    before = len(taken)
+    for kind, call in calls.items():
+        full[:] = [True]
+        if kind in ("avg", "max", "indices", "avg backward", "max backward", "squeeze_excite"):
+            with pytest.raises(MemoryError, match="no memory left for"):
+                call()
+        full.clear()
+        call()
+        gc.collect()
+        assert len(taken) == before, kind
+
+
 def test_no_memory_left(queue, cl, cla, name, monkeypatch):
     from cpool.opencl import pool
 
@@ -660,25 +847,88 @@ def test_what_only_the_processor_took(queue, name):
     assert cpool.explain("adaptive_avg_pool2d", np.ones((1, 2, 5, 7), np.int8), 0, backend=name).kernel == "items"
 
 
-@pytest.mark.parametrize(("code", "error"), [(-5, MemoryError), (-6, MemoryError), (-2, cpool.BackendUnavailable)])
-def test_what_opencl_says_of_memory_and_devices(queue, cl, cla, code, error, monkeypatch):
-    from cpool.opencl import pool
+SAID = {
+    -4: (MemoryError, "has no memory left for adaptive_avg_pool2d: .* Let go of arrays there, take fewer planes"),
+    -6: (MemoryError, "has no memory left for adaptive_avg_pool2d: "),
+    -61: (MemoryError, "has no memory left for adaptive_avg_pool2d: "),
+    -2: (cpool.BackendUnavailable, "lost its device during adaptive_avg_pool2d: .* Make a new context and a new queue"),
+    -36: (cpool.BackendUnavailable, "lost its device during adaptive_avg_pool2d: "),
+    -9999: (cpool.BackendUnavailable, "lost its device during adaptive_avg_pool2d: "),
+    -5: (cpool.BackendUnavailable, "failed during adaptive_avg_pool2d .* too many registers, .* Make a new context"),
+    -14: (cpool.BackendUnavailable, "wait for ended in an error: see the events of x and out. Make a new context"),
+    -34: (cpool.BackendUnavailable, r"An event that x or out waits for may be of another context: call its wait\(\)"),
+    -54: (cpool.BackendUnavailable, "Its work-groups are smaller than it tells"),
+    -59: (cpool.BackendUnavailable, r"failed during adaptive_avg_pool2d on the device '.*pool on the CPU \(x.get\(\)"),
+}
 
-    class Gone(cl.RuntimeError):
+
+def failing(cl, code):
+    class Failure(cl.MemoryError if code in (-4, -5, -6) else cl.RuntimeError):
         pass
 
-    Gone.code = code
+    Failure.code = code
 
     def fails(*args):
-        raise Gone("gone")
+        raise Failure("so it is")
+
+    return fails
+
+
+@pytest.mark.parametrize("code", SAID)
+def test_what_opencl_says(queue, cl, cla, name, code, monkeypatch):
+    from cpool.opencl import pool
 
     x = sample("float32", (2, 3, 10, 9))
     d = cla.to_device(queue, x)
     with monkeypatch.context() as patched:
-        patched.setattr(pool, "run", fails)
-        with pytest.raises(error, match="adaptive_avg_pool2d: "):
-            cpool.adaptive_avg_pool2d(d, 3)
+        patched.setattr(pool, "run", failing(cl, code))
+        for call in (lambda: cpool.adaptive_avg_pool2d(d, 3), lambda: cpool.adaptive_avg_pool2d(x, 3, backend=name)):
+            with pytest.raises(SAID[code][0], match=SAID[code][1]):
+                call()
     assert_same_bits(cpool.adaptive_max_pool2d(d, 3).get(), cpool.adaptive_max_pool2d(x, 3))
+
+
+@pytest.mark.parametrize("code", [-2, -36, -9999, -5, -14, None])
+def test_queues_that_may_be_lost_are_made_anew(queue, cl, name, code, monkeypatch):
+    """OpenCL never works again on those that are; the next call of the host's arrays would not, either."""
+    from cpool import dispatch
+    from cpool.opencl import devices, pool
+
+    x = sample("float32", (2, 3, 10, 9))
+    expected = cpool.adaptive_max_pool2d(x, 3)
+    assert_same_bits(cpool.adaptive_max_pool2d(x, 3, backend=name), expected)
+    before = cpool.opencl.queues("backend", name)
+    monkeypatch.setitem(dispatch._places, "measured", (before, ""))
+    with monkeypatch.context() as patched:
+        if code is None:
+            cpool.opencl.clear_cache()
+        else:
+            patched.setattr(pool, "run", failing(cl, code))
+            with pytest.raises(cpool.BackendUnavailable):
+                cpool.adaptive_avg_pool2d(x, 3, backend=name)
+    assert not dispatch._places
+    assert devices._found is None
+    assert_same_bits(cpool.adaptive_max_pool2d(x, 3, backend=name), expected)
+    after = cpool.opencl.queues("backend", name)
+    assert not set(before) & set(after)
+    assert before[0].context != after[0].context
+    assert_same_bits(cpool.adaptive_max_pool2d(x, 3, backend=before[0]), expected)  # which are alive while held
+
+
+def test_an_event_of_another_context(queue, cl, cla):
+    """Some drivers take it, others refuse it."""
+    context = cl.Context([queue.device])
+    event = cl.UserEvent(context)
+    event.set_status(cl.command_execution_status.COMPLETE)
+    x = sample("float32", (2, 3, 10, 9))
+    d = cla.to_device(queue, x)
+    d.add_event(event)
+    try:
+        found = cpool.adaptive_avg_pool2d(d, 3)
+    except cpool.BackendUnavailable as error:
+        assert "may be of another context: call its wait() first" in str(error)
+    else:
+        assert_same_bits(found.get(), cpool.adaptive_avg_pool2d(x, 3))
 
 
 FORKED_QUEUE = """

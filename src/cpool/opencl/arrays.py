@@ -27,7 +27,7 @@ def admit(argument: str, x: Any) -> Any:
     if not isinstance(x, cl.array.Array):
         bad_kind(argument, type(x), "an array of NumPy or a pyopencl.array.Array is needed")
     if x.queue is None:
-        bad_value(argument, "a device array without a queue", "give it one: x.with_queue(queue)")
+        bad_value(argument, "a device array without a queue", f"give it one: {argument}.with_queue(queue)")
     if not x.dtype.isnative:
         bad_kind(argument, x.dtype, "device arrays are of the device's own byte order")
     unit = x.dtype.itemsize // (2 if x.dtype.kind == "c" else 1)
