@@ -84,7 +84,7 @@ class _Told:
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if not isinstance(error, pyopencl.Error):
             return
-        code = getattr(error, "code", None)  # an allocator of the user's may raise one without
+        code: Any = getattr(error, "code", None)  # an allocator of the user's may raise one without
         if code in _LOST or code in _PERHAPS_LOST:
             _let_go_of_queues()
         if code in _LOST:

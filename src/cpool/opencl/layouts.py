@@ -53,6 +53,11 @@ class Share:
         """How many work-groups share a window."""
         return self.row_parts * self.column_parts
 
+    def within(self, items: int) -> Share:
+        """The same by groups of so many items: fewer results, then fewer lanes."""
+        lanes = min(self.lanes, items)
+        return replace(self, lanes=lanes, columns=min(self.columns, lanes), results=items // lanes)
+
 
 @dataclass(frozen=True, eq=False)
 class Layout:

@@ -57,7 +57,9 @@ class Program:
                 f"the backend 'opencl' can't build its kernels for {device.name.strip()}{way_out} "
                 f"use backend='cpu'.\nBuilt with {' '.join(options)}: {error}"
             ) from error
+        self._device = device
         self._kernels: dict[tuple[int, str], Any] = {}
+        self._groups: dict[str, int] = {}
 
     def kernel(self, name: str) -> Any:
         """The kernel, for this thread."""
@@ -68,6 +70,18 @@ class Program:
             found.set_scalar_arg_dtypes(_SCALARS[name])
             self._kernels[key] = found
         return found
+
+    def group(self, name: str, wanted: int) -> int:
+        """So many items in a group, or as many as the kernel, by the registers it takes, and the device allow: a half,
+        a quarter ..."""
+        most = self._groups.get(name)
+        if most is None:
+            asked = cl.kernel_work_group_info.WORK_GROUP_SIZE
+            most = self._groups[name] = self.kernel(name).get_work_group_info(asked, self._device)
+        most = min(most, devices.traits(self._device).group)
+        while wanted > most and wanted > 1:
+            wanted //= 2
+        return wanted
 
 
 known: Cache[Program] = Cache(entries=PROGRAMS, weight=PROGRAMS)
