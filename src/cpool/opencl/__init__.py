@@ -61,7 +61,6 @@ def run(plan: Plan, x: Any, out: Any, indices: Any, queues: tuple[Any, Any]) -> 
 _ON_CPU = "pool on the CPU (x.get() for an array of the device, backend='cpu' for one of the host)"
 _AFRESH = f"Make a new context and a new queue, or {_ON_CPU}"
 _NO_MEMORY = (-4, -6, -61)  # of a buffer, of the host, or more than a buffer can be
-_LOST = (-2, -36, -9999)  # the device, its queue, or, as NVIDIA says it, either
 _PERHAPS_LOST = {  # by OpenCL's code: what else it may be
     -5: f"That is too little memory, a kernel of too many registers, or an earlier one that failed. {_AFRESH}",
     -14: f"What the arrays wait for ended in an error: see the events of x and out. {_AFRESH}",
@@ -85,9 +84,9 @@ class _Told:
         if not isinstance(error, pyopencl.Error):
             return
         code: Any = getattr(error, "code", None)  # an allocator of the user's may raise one without
-        if code in _LOST or code in _PERHAPS_LOST:
+        if code in devices.LOST or code in _PERHAPS_LOST:
             _let_go_of_queues()
-        if code in _LOST:
+        if code in devices.LOST:
             raise BackendUnavailable(
                 f"the backend 'opencl' lost its device during {self.what}: {error}. {_AFRESH}"
             ) from error

@@ -15,6 +15,7 @@ from cpool.errors import BackendUnavailable, bad_value
 
 POCL = "pip install pocl-binary-distribution"
 DRIVER = f"Install the driver of your device's vendor, or, to run on the processor, PoCL: {POCL}"
+LOST = (-2, -36, -9999)  # the device, its queue, or, as NVIDIA says it, either
 
 
 @dataclass(frozen=True)
