@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import re
 import resource
 import threading
 import weakref
@@ -386,14 +387,26 @@ def test_without_doubles_what_needs_them_is_refused(queue, cla):
     from cpool.opencl import devices
 
     x = sample("float64", (2, 3, 10, 9))
-    d = cla.to_device(queue, x)
+    d, z = cla.to_device(queue, x), cla.to_device(queue, x.astype(np.complex128))
+    integers, shape = cla.to_device(queue, np.ones((1, 5, 7), np.int32)), (2, 3, 20, 20)
+    narrow = "convert it on the host, with {}.get() first if it lies on the device: astype(numpy.{}), or use backend"
+    asked = "use dtype=numpy.{}, or an out of that type, or use backend='cpu'"
+    indices = cla.zeros(queue, x.shape, np.int64)
     with devices.pretend(fp64=False):
-        for call in (
-            lambda: cpool.adaptive_avg_pool2d(d, 7),
-            lambda: cpool.adaptive_avg_pool2d(cla.to_device(queue, np.ones((1, 5, 7), np.int32)), 3),
-            lambda: cpool.adaptive_avg_pool2d_backward(d, (2, 3, 20, 20)),
+        for call, what, dtype, way_out in (
+            (lambda: cpool.adaptive_avg_pool2d(d, 7), "x", "float64", narrow.format("x", "float32")),
+            (lambda: cpool.adaptive_avg_pool2d(d, 7, dtype="f4"), "x", "float64", narrow.format("x", "float32")),
+            (lambda: cpool.adaptive_avg_pool2d(z, 7), "x", "complex128", narrow.format("x", "complex64")),
+            (lambda: cpool.adaptive_avg_pool2d(integers, 3), "the result", "float64", asked.format("float32")),
+            (lambda: cpool.adaptive_avg_pool2d_backward(d, shape), "grad", "float64", narrow.format("grad", "float32")),
+            (
+                lambda: cpool.adaptive_max_pool2d_backward(d, indices, shape),
+                *("grad", "float64", narrow.format("grad", "float32")),
+            ),
+            (lambda: cpool.explain("adaptive_avg_pool2d", z, 7), "x", "complex128", narrow.format("x", "complex64")),
         ):
-            with pytest.raises(cpool.BackendUnavailable, match=r"float64, and the device .* has no doubles; use dtype"):
+            wanted = rf"^{what} is {dtype}, and the device .* has no doubles; {re.escape(way_out)}"
+            with pytest.raises(cpool.BackendUnavailable, match=wanted):
                 call()
         values = cpool.adaptive_max_pool2d(d, 7)
         single = cpool.adaptive_avg_pool2d(cla.to_device(queue, np.full((1, 5, 7), 2**30, np.int32)), 3, dtype="f4")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyopencl as cl
 
-from cpool.arrays import name_of
+from cpool.arrays import item_of, name_of
 from cpool.errors import BackendUnavailable
 from cpool.plan import Cache, Kept, Plan, Pooled
 from cpool.windows import windows
@@ -34,6 +34,7 @@ _CODES = {
 }
 WIDTH = 8  # neighbours that a processor takes at a time
 VECTORS = ("SUM_DOUBLE", "SUM_LONG", "LARGEST")  # sums that come as vectors, too
+RESULT = "the result"  # where doubles are missing
 _SINGLE = ("F16", "BF16", "F32")
 
 
@@ -89,10 +90,15 @@ def code(dtype: np.dtype[Any]) -> str:
 
 def check_doubles(dtype: np.dtype[Any], device: Any, what: str) -> None:
     """Refuse what needs doubles on a device that has none."""
-    if dtype.itemsize == 8 and dtype.kind == "f" and not devices.traits(device).fp64:
+    if item_of(dtype) == np.float64 and not devices.traits(device).fp64:
+        less = "complex64" if dtype.kind == "c" else "float32"
+        way_out = (
+            f"use dtype=numpy.{less}, or an out of that type"
+            if what == RESULT
+            else f"convert it on the host, with {what}.get() first if it lies on the device: astype(numpy.{less})"
+        )
         raise BackendUnavailable(
-            f"{what} is float64, and the device {device.name.strip()!r} has no doubles; "
-            "use dtype=numpy.float32 where the input allows it, or backend='cpu'"
+            f"{what} is {dtype}, and the device {device.name.strip()!r} has no doubles; {way_out}, or use backend='cpu'"
         )
 
 
@@ -114,6 +120,9 @@ def _sum_of(plan: Plan, kind: str, device: Any) -> tuple[str, int]:
 
 
 def _make(plan: Plan, context: Any, device: Any) -> Layout:
+    if plan.reducer != "max":
+        check_doubles(plan.x_dtype, device, "grad" if plan.operation.endswith("_backward") else "x")
+        check_doubles(plan.out_dtype, device, RESULT)
     size = plan.item.itemsize
     pooled = plan.pooled or (Pooled(windows(1, 1), size, size),)
     beside = plan.beside
