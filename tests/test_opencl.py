@@ -238,10 +238,10 @@ def test_a_thousand_contexts(queue, cl, cla):
         mine = cl.CommandQueue(context)
         assert_same_bits(cpool.adaptive_max_pool2d(cla.to_device(mine, x), (7, 5)).get(), expected)
 
-    for _ in range(2 * layouts.LAYOUTS):
+    for _ in range(layouts.LAYOUTS + 100):
         use()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for _ in range(1000 - 2 * layouts.LAYOUTS):
+    for _ in range(900 - layouts.LAYOUTS):
         use()
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert len(programs.known) <= programs.PROGRAMS
@@ -250,6 +250,47 @@ def test_a_thousand_contexts(queue, cl, cla):
     cpool.opencl.clear_cache()
     assert not programs.known
     assert not layouts.known
+
+
+def kept_on_the_device():
+    from cpool.opencl import layouts, pool
+
+    found = {id(v): v for v, _ in layouts.known._items.values()}
+    found |= {id(v.layout): v.layout for v, _ in pool.known._items.values()}
+    return sum(v.meta.size + (0 if v.by is None else v.by.size) for v in found.values())
+
+
+def test_tables_take_a_part_of_the_memory(queue, cla):
+    from cpool.opencl import devices
+
+    cpool.opencl.clear_cache()
+    d = cla.to_device(queue, sample("uint8", (1, 1, 2_000_000)))
+    memory = queue.device.global_mem_size
+    for k in range(8):
+        cpool.adaptive_avg_pool1d(d, 1_500_000 + k, dtype=np.uint8)
+    assert kept_on_the_device() <= min(memory // 16, 2**28)
+    with devices.pretend(memory=2**24):
+        for k in range(100):
+            cpool.adaptive_avg_pool1d(d, 1_500 + k, dtype=np.uint8)
+        assert 2**18 < kept_on_the_device() <= 2**20
+        cpool.adaptive_avg_pool1d(d, 200_000, dtype=np.uint8)  # alone too large to be kept
+        assert kept_on_the_device() <= 2**20
+    cpool.opencl.clear_cache()
+
+
+def test_many_calls_are_known(queue, cla, monkeypatch):
+    from cpool.opencl import layouts, pool
+
+    made = []
+    for module in (layouts, pool):
+        make = module._make
+        monkeypatch.setattr(module, "_make", lambda *args, _make=make: made.append(args) or _make(*args))
+    cpool.opencl.clear_cache()
+    d = cla.to_device(queue, sample("uint8", (1, 1, 2_000)))
+    for _ in range(2):
+        for size in range(1, 401):
+            cpool.adaptive_avg_pool1d(d, size, dtype=np.uint8)
+    assert len(made) == 800
 
 
 def test_layers_and_prepared_calls(queue, cla):

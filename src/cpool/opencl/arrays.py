@@ -14,11 +14,11 @@ from cpool.plan import Cache, packed_strides
 
 from . import devices
 from .pool import Memory
-from .programs import PROGRAMS
+from .layouts import LAYOUTS
 
 OUT_OF_ORDER = cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE
 
-blanks: Cache[Any] = Cache(entries=PROGRAMS, weight=PROGRAMS)  # arrays to be given memory
+blanks: Cache[Any] = Cache(entries=LAYOUTS, weight=LAYOUTS)  # arrays to be given memory
 
 
 def admit(argument: str, x: Any) -> Any:

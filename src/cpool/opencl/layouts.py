@@ -16,7 +16,9 @@ from cpool.windows import windows
 
 from . import devices
 
-LAYOUTS = 256  # kept at most, each with its tables on a device
+LAYOUTS = 512  # kept at most, each with its tables on a device
+TABLES = 2**27  # bytes of these at most, and a 32nd of the device's memory; the launches that hold them, as many again
+WHOLE = 2**20  # what weighs so much takes all of that
 FEW = 2**31  # results that are counted in 32 bits
 GROUP = 16  # items that a processor takes at a time: always as many, since some compile anew for each number
 ENOUGH = 4  # items for each unit of a processor
@@ -71,16 +73,22 @@ class Layout:
     items: int  # results, or runs of them
     share: Share
     total: int  # bytes of a sum
+    weight: int  # of its tables, as a part of what they may take
 
 
-known: Cache[Layout] = Cache(entries=LAYOUTS, weight=LAYOUTS)
+known: Cache[Layout] = Cache(entries=LAYOUTS, weight=WHOLE)
 
 
 def of(plan: Plan, queue: Any) -> Layout:
     """The plan's layout for the queue's context and device."""
     context, device = queue.context, queue.device
     key = (id(plan), context.int_ptr, device.int_ptr, devices.traits(device))
-    return known.get(key, lambda: (_make(plan, context, device), 1))
+
+    def make() -> tuple[Layout, int]:
+        made = _make(plan, context, device)
+        return made, made.weight
+
+    return known.get(key, make)
 
 
 def code(dtype: np.dtype[Any]) -> str:
@@ -173,7 +181,8 @@ def _make(plan: Plan, context: Any, device: Any) -> Layout:
     if can.cpu and outputs < ENOUGH * can.units * share.results:
         share = replace(share, results=1)
     meta = upload(context, _meta(plan, kept, pooled, beside, front, series))
-    return Layout(plan, tuple(options), meta, by, outputs, share, total)
+    weight = (meta.size + (0 if by is None else by.size)) * WHOLE // min(TABLES, can.memory // 32)
+    return Layout(plan, tuple(options), meta, by, outputs, share, total, weight)
 
 
 class _Line(NamedTuple):

@@ -35,13 +35,18 @@ class Launch:
     group: tuple[int, ...]
 
 
-known: Cache[Launch] = Cache(entries=programs.PROGRAMS, weight=programs.PROGRAMS)
+known: Cache[Launch] = Cache(entries=layouts.LAYOUTS, weight=layouts.WHOLE)
 
 
 def ready(plan: Plan, queue: Any) -> Launch:
     """The plan's launch on this queue."""
     key = id(plan), queue.int_ptr, devices.generation
-    return known.get(key, lambda: (_make(plan, queue), 1))
+
+    def make() -> tuple[Launch, int]:
+        made = _make(plan, queue)
+        return made, made.layout.weight
+
+    return known.get(key, make)
 
 
 def _make(plan: Plan, queue: Any) -> Launch:
