@@ -11,6 +11,7 @@ import re
 import resource
 import threading
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,6 +75,26 @@ def test_without_pyopencl():
     told = run_python(f"{HIDDEN}print([d.backend for d in cpool.devices()]); cpool.show_config()")
     assert told.startswith("['cpu']\n")
     assert "opencl: the backend 'opencl' isn't there: PyOpenCL can't be imported" in told
+
+
+@pytest.mark.parametrize("content", ["VERSION = (2024, 2, 6)", "raise ImportError('numpy.core.multiarray failed')"])
+def test_an_old_pyopencl_is_told(content, tmp_path):
+    """Those before NumPy 2 can't even be imported."""
+    files = {
+        "pyopencl/__init__.py": content,
+        "pyopencl/array.py": "class Array: ...",
+        "pyopencl-2024.2.6.dist-info/METADATA": "Metadata-Version: 2.1\nName: pyopencl\nVersion: 2024.2.6\n",
+    }
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    told = python(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import cpool; cpool.show_config()").stdout
+    assert "PyOpenCL 2024.2.6 is too old, 2024.2.7 or later is needed. Install it: pip install --upgrade" in told
+
+
+def test_the_oldest_pyopencl_is_that_of_the_package(queue):
+    oldest = ".".join(map(str, cpool.opencl.OLDEST))
+    assert f'opencl = ["pyopencl>={oldest}"]' in (Path(__file__).parents[1] / "pyproject.toml").read_text()
 
 
 def test_pyopencl_is_imported_when_asked_for_only():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -10,10 +13,26 @@ from cpool.arrays import is_device_array, item_of
 from cpool.errors import BackendUnavailable
 from cpool.plan import Plan, kinds, lay_out, memory_order, plans
 
+OLDEST = (2024, 2, 7)  # PyOpenCL: what is older was built for NumPy 1. pyproject.toml says the same
+
+
+def _check_version(version: tuple[int, ...]) -> None:
+    if version < OLDEST:
+        here, wanted = (".".join(map(str, v)) for v in (version, OLDEST))
+        raise BackendUnavailable(
+            f"the backend 'opencl' isn't there: PyOpenCL {here} is too old, {wanted} or later is needed. "
+            f"Install it: pip install --upgrade 'pyopencl>={wanted}'"
+        )
+
+
 try:
     import pyopencl
     from pyopencl.array import Array
+
+    _check_version(pyopencl.VERSION)
 except ImportError as error:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        _check_version(tuple(int(n) for n in re.findall(r"\d+", metadata.version("pyopencl"))))
     raise BackendUnavailable(
         f"the backend 'opencl' isn't there: PyOpenCL can't be imported ({error}). Install it: "
         "pip install pyopencl, or pip install pyopencl pocl-binary-distribution on a machine without an OpenCL driver"
