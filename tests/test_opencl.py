@@ -227,6 +227,138 @@ def test_queues_without_order(queue, free, cla):
     assert len(d.events) == before, "on a queue with an order x need not wait"
 
 
+@pytest.fixture
+def launched(monkeypatch):
+    """What every kernel that is started waits for, and its own event."""
+    from cpool.opencl import programs
+
+    found = []
+    kernel = programs.Program.kernel
+
+    def recorded(self, name):
+        start = kernel(self, name)
+
+        class Started:
+            get_work_group_info = staticmethod(start.get_work_group_info)
+
+            def __call__(self, *args, wait_for):
+                found.append((name, list(wait_for), start(*args, wait_for=wait_for)))
+                return found[-1][2]
+
+        return Started()
+
+    monkeypatch.setattr(programs.Program, "kernel", recorded)
+    return found
+
+
+OPERATIONS = ("avg", "max", "indices", "avg backward", "max backward", "squeeze_excite")
+
+
+def uses(cla, queue, operation):
+    """Arrays of the device that an operation takes, the last being its `out`, and the call."""
+    x = sample("float32", (2, 3, 10, 9))
+    values, indices = cpool.adaptive_max_pool2d(x, 3, return_indices=True)
+    weights = [sample("float32", s) for s in ((2, 3), (2,), (3, 2), (3,))]
+    taken, given, call = {
+        "avg": ([x], values, lambda d, out: cpool.adaptive_avg_pool2d(d, 3, out=out)),
+        "max": ([x], values, lambda d, out: cpool.adaptive_max_pool2d(d, 3, out=out)),
+        "indices": ([x], None, lambda d: cpool.adaptive_max_pool2d(d, 3, return_indices=True)),
+        "avg backward": ([values], x, lambda d, out: cpool.adaptive_avg_pool2d_backward(d, x.shape, out=out)),
+        "max backward": ([values, indices], None, lambda d, i: cpool.adaptive_max_pool2d_backward(d, i, x.shape)),
+        "squeeze_excite": ([x], x, lambda d, out: cpool.squeeze_excite(d, *weights, out=out)),
+    }[operation]
+    used = [cla.to_device(queue, a) for a in (*taken, *([] if given is None else [given]))]
+    queue.finish()
+    return used, len(taken), lambda: call(*used)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_kernels_wait_for_the_arrays_and_for_each_other(queue, free, cl, cla, launched, operation):
+    used, taken, call = uses(cla, free, operation)
+    gates = [cl.UserEvent(queue.context) for _ in used]
+    for array, gate in zip(used, gates, strict=True):
+        array.events.clear()
+        array.add_event(gate)
+        gate.set_status(cl.command_execution_status.COMPLETE)
+    result = call()
+    names, waited, events = zip(*launched, strict=True)
+    everything = [e for some in waited for e in some]
+    assert all(gate in everything for gate in gates), "an array is used before it is there"
+    if operation != "squeeze_excite":  # whose out is written by the last kernel only
+        assert all(gate in waited[0] for gate in gates)
+    for before, after in itertools.pairwise(range(len(names))):
+        assert events[before] in waited[after], f"{names[after]} doesn't wait for {names[before]}"
+    results = [*used[taken:], *(result if isinstance(result, tuple) else [result])]
+    for array in (*used[:taken], *results):
+        assert events[-1] in array.events
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_other_queues_are_waited_for_and_told_to_begin(queue, cl, cla, launched, operation, monkeypatch):
+    """Also those of `out`. A driver may hold commands back until their queue is flushed."""
+    flushed = []
+
+    class Other:
+        """A queue that another thread was to flush and never does."""
+
+        def __init__(self, real):
+            self.real = real
+
+        def flush(self):
+            flushed.append(self.real)
+            self.real.flush()
+
+    class Event(cl.UserEvent):
+        command_queue = None
+
+    used, _, call = uses(cla, queue, operation)
+    others = [Other(cl.CommandQueue(queue.context)) for _ in used]
+    events = [Event(queue.context) for _ in used]
+    for array, event, other in zip(used, events, others, strict=True):
+        event.command_queue = other
+        event.set_status(cl.command_execution_status.COMPLETE)
+        array.add_event(event)
+    call()
+    assert {id(real) for real in flushed} == {id(other.real) for other in others}
+    waited = [e for _, some, _ in launched for e in some]
+    assert all(any(e is event for e in waited) for event in events)
+
+
+def test_a_kernel_for_each_thread(queue, cl, cla):
+    """Between the setting of its arguments and its start another thread would set others."""
+    from cpool.opencl import programs
+
+    x = sample("float32", (2, 3, 30, 29))
+    d = cla.to_device(queue, x)
+    cpool.adaptive_max_pool2d(d, 3)
+    found, ready = [], threading.Barrier(4)
+
+    built = next(reversed(programs.known._items.values()))[0]
+
+    def work():
+        ready.wait(60)
+        found.append(built.kernel("pool"))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len({id(kernel) for kernel in found}) == 4
+    wrong = []
+
+    def pools(size):
+        expected = cpool.adaptive_max_pool2d(x, size)
+        wrong.extend(size for _ in range(50) if not np.array_equal(cpool.adaptive_max_pool2d(d, size).get(), expected))
+
+    threads = [threading.Thread(target=pools, args=(size,)) for size in (2, 3, 5, 7, 11, 13)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+
+
 def test_many_threads_and_two_contexts(queue, cl, cla):
     contexts = [cl.Context([queue.device]) for _ in range(2)]
     x = sample("float32", (2, 3, 30, 29))
@@ -314,6 +446,125 @@ def test_many_calls_are_known(queue, cla, monkeypatch):
     assert len(made) == 800
 
 
+def test_what_is_cleared_holds_no_context(queue, cl, cla):
+    context = cl.Context([queue.device])
+    cpool.opencl.clear_cache()
+    gc.collect()
+    counted = cl.context_info.REFERENCE_COUNT
+    before = context.get_info(counted)
+
+    def use():
+        mine = cl.CommandQueue(context)
+        x = sample("float32", (2, 3, 10, 9))
+        for call in every_operation(cla, mine, x).values():
+            call()
+        cpool.adaptive_avg_pool2d(x, 3, backend=mine)
+        mine.finish()
+
+    use()
+    gc.collect()
+    cl.tools.clear_first_arg_caches()  # PyOpenCL's own
+    assert context.get_info(counted) > before
+    cpool.opencl.clear_cache()
+    gc.collect()
+    assert context.get_info(counted) == before
+
+
+def test_kernels_fuse_nothing(queue, cl, cla, monkeypatch):
+    """A product and a sum in one step round otherwise: what a pair of floats leaves out would be wrong."""
+    from cpool.opencl import programs
+
+    texts = []
+    build = programs._build
+    monkeypatch.setattr(programs, "_build", lambda *args: texts.append(args[2]) or build(*args))
+    cpool.opencl.clear_cache()
+    for call in every_operation(cla, queue, sample("float32", (2, 3, 10, 9))).values():
+        call()
+    assert len(texts) >= 4
+    for text in texts:
+        before, found, _ = text.partition("#pragma OPENCL FP_CONTRACT OFF\n")
+        assert found
+        assert "{" not in before
+
+
+def shared_memory(queue, cl):
+    """Allocators of shared virtual memory."""
+    from pyopencl.tools import SVMAllocator, SVMPool
+
+    try:
+        can = queue.device.svm_capabilities
+    except cl.Error:  # OpenCL 1.2 doesn't know the question
+        can = 0
+    if not can:
+        pytest.skip("the device has no shared virtual memory")
+    allocator = SVMAllocator(queue.context, flags=cl.svm_mem_flags.READ_WRITE, queue=queue)
+    return allocator, SVMPool(allocator)
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_shared_virtual_memory(queue, cl, cla, pooled):
+    x = sample("float32", (2, 3, 10, 9))
+    allocator = shared_memory(queue, cl)[pooled]
+    d = cla.to_device(queue, x, allocator=allocator)
+    assert d.base_data.svm_ptr
+    pair = cpool.adaptive_max_pool2d(d[:, 1:, ::-1], (3, 2), return_indices=True)
+    expected = cpool.adaptive_max_pool2d(x[:, 1:, ::-1], (3, 2), return_indices=True)
+    for a, b in zip(pair, expected, strict=True):
+        assert type(a.base_data) is type(d.base_data)
+        assert_same_bits(a.get(), b)
+    assert_same_bits(
+        cpool.adaptive_max_pool2d_backward(*pair, (2, 2, 10, 9)).get(),
+        cpool.adaptive_max_pool2d_backward(*expected, (2, 2, 10, 9)),
+    )
+    weights = [sample("float32", s) for s in ((2, 3), (2,), (3, 2), (3,))]
+    found = cpool.squeeze_excite(d, *weights)
+    np.testing.assert_allclose(found.get(), cpool.squeeze_excite(x, *weights), rtol=1e-5)
+    for call, size in itertools.product((cpool.adaptive_max_pool2d, cpool.adaptive_avg_pool2d), ((3, 2), (10, 9))):
+        over = cla.to_device(queue, x, allocator=allocator)
+        out = over[:, :, : size[0], : size[1]]
+        assert call(over, size, out=out) is out  # whose bytes are others, though its memory is the same
+        assert_same_bits(over.get()[:, :, : size[0], : size[1]], call(x, size))
+
+
+def test_where_shared_virtual_memory_overlaps(queue, cl, cla):
+    from cpool.opencl import arrays
+
+    allocator = shared_memory(queue, cl)[0]
+    home = allocator(4096)
+    base = home.svm_ptr
+
+    class Part:
+        """Some of it, as wrappers of memory of the host are."""
+
+        def __init__(self, first, size):
+            self.svm_ptr, self.size = base + first, size
+
+    def at(first, offset):
+        d = cla.Array(queue, (1, 1, 100), np.float32, data=home, offset=offset)
+        d.base_data = Part(first, 4096 - first)
+        return d
+
+    assert arrays.is_same(at(0, 400), at(400, 0))
+    assert not arrays.is_same(at(0, 400), at(404, 0))
+    for first, offset, shares in ((0, 396, True), (396, 0, True), (400, 0, False), (0, 400, False), (200, 200, False)):
+        assert arrays.share_memory(at(0, 0), at(first, offset)) is shares
+
+
+def test_memory_of_the_host_as_shared(queue, cl, cla):
+    shared_memory(queue, cl)
+    if not queue.device.svm_capabilities & cl.device_svm_capabilities.FINE_GRAIN_SYSTEM:
+        pytest.skip("the device can't use all of the host's memory")
+    x = sample("float32", (2, 3, 10, 9))
+    home = np.concatenate([np.zeros(7, np.float32), x.reshape(-1)])
+    d = cla.Array(queue, x.shape, np.float32, data=cl.SVM(home), offset=28)
+    assert_same_bits(cpool.adaptive_max_pool2d(d, 3).get(), cpool.adaptive_max_pool2d(x, 3))
+    below = cla.Array(queue, (2, 3, 3, 3), np.float32, data=cl.SVM(home[20:]))
+    expected = cpool.adaptive_max_pool2d(x, 3)
+    assert cpool.adaptive_max_pool2d(d, 3, out=below) is below
+    queue.finish()
+    assert_same_bits(home[20 : 20 + expected.size].reshape(expected.shape), expected)
+
+
 def test_layers_and_prepared_calls(queue, cla):
     x = sample("float32", (2, 4, 9, 7))
     d = cla.to_device(queue, x)
@@ -397,6 +648,10 @@ def test_device_arrays_that_do_not_fit(queue, cl, cla, name):
     foreign = cla.empty(cl.CommandQueue(context), (2, 3, 7, 5), np.float32)
     with pytest.raises(ValueError, match=r"^out: got 'an array of another context'"):
         cpool.adaptive_avg_pool2d(d, (7, 5), out=foreign)
+    mine, theirs = cla.zeros(queue, (2, 3, 7, 5), np.int64), cla.zeros(foreign.queue, (2, 3, 7, 5), np.int64)
+    cpool.adaptive_max_pool2d_backward(device, mine, x.shape)
+    with pytest.raises(ValueError, match=r"^indices: got 'an array of another context'"):
+        cpool.adaptive_max_pool2d_backward(device, theirs, x.shape)
     room = cl.Buffer(queue.context, cl.mem_flags.READ_WRITE, 2 * device.nbytes)
     for _ in range(2):  # what was seen before is looked at, too
         cpool.adaptive_avg_pool2d(d, (7, 5), out=device)
@@ -541,7 +796,9 @@ def test_kernels_whose_groups_are_small(queue, most, monkeypatch):
 
 def test_a_home_that_nobody_can_write(queue, name, tmp_path):
     """PyOpenCL keeps programs there, and how it calls kernels: it can't do without unless it is told to."""
-    code = f"import numpy as np, cpool; print(cpool.global_avg_pool(np.ones((1, 1, 3, 5), 'f'), backend={name!r}).item())"
+    code = (
+        f"import numpy as np, cpool; print(cpool.global_avg_pool(np.ones((1, 1, 3, 5), 'f'), backend={name!r}).item())"
+    )
     nowhere = {"HOME": "/proc/nope", "XDG_CACHE_HOME": "/proc/nope", "POCL_CACHE_DIR": str(tmp_path)}
     told = python(code, **nowhere).stderr
     assert "BackendUnavailable: the backend 'opencl' has PyOpenCL fail" in told
@@ -586,7 +843,7 @@ def test_whatever_a_build_fails_with(queue, cl, cla, kind, monkeypatch):
     d = cla.to_device(queue, sample("float32", (2, 3, 10, 9)))
     cpool.opencl.clear_cache()
     monkeypatch.setattr(cl.Program, "build", fails)
-    with pytest.raises(cpool.BackendUnavailable, match="can't build its kernels for .*\n.*so it is"):
+    with pytest.raises(cpool.BackendUnavailable, match=r"can't build its kernels for .*\n.*so it is"):
         cpool.adaptive_max_pool2d(d, 3)
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -13,26 +10,15 @@ from cpool.arrays import is_device_array, item_of
 from cpool.errors import BackendUnavailable
 from cpool.plan import Plan, kinds, lay_out, memory_order, plans
 
-OLDEST = (2024, 2, 7)  # PyOpenCL: what is older was built for NumPy 1. pyproject.toml says the same
-
-
-def _check_version(version: tuple[int, ...]) -> None:
-    if version < OLDEST:
-        here, wanted = (".".join(map(str, v)) for v in (version, OLDEST))
-        raise BackendUnavailable(
-            f"the backend 'opencl' isn't there: PyOpenCL {here} is too old, {wanted} or later is needed. "
-            f"Install it: pip install --upgrade 'pyopencl>={wanted}'"
-        )
-
+from .versions import OLDEST, check_version, installed
 
 try:
     import pyopencl
     from pyopencl.array import Array
 
-    _check_version(pyopencl.VERSION)
+    check_version(pyopencl.VERSION)
 except ImportError as error:
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        _check_version(tuple(int(n) for n in re.findall(r"\d+", metadata.version("pyopencl"))))
+    check_version(installed())
     raise BackendUnavailable(
         f"the backend 'opencl' isn't there: PyOpenCL can't be imported ({error}). Install it: "
         "pip install pyopencl, or pip install pyopencl pocl-binary-distribution on a machine without an OpenCL driver"
@@ -44,6 +30,7 @@ from .arrays import admit, check_queue, is_same, share_memory, view
 from .tuning import costs_of, queues_like, takes_unasked
 
 __all__ = [
+    "OLDEST",
     "admit",
     "again",
     "as_indices",

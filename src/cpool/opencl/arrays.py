@@ -13,8 +13,8 @@ from cpool.errors import bad_kind, bad_value
 from cpool.plan import Cache, packed_strides
 
 from . import devices
-from .pool import Memory
 from .layouts import LAYOUTS
+from .pool import Memory
 
 OUT_OF_ORDER = cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE
 

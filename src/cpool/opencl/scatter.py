@@ -55,8 +55,8 @@ def run(grad: Any, indices: Any, out: Any, axes: Shape) -> int | None:
         bad = cl.Buffer(context, flags.READ_WRITE | flags.COPY_HOST_PTR, hostbuf=found[:1])
         wrong = cl.Buffer(context, flags.READ_WRITE | flags.COPY_HOST_PTR, hostbuf=found[1:])
         event = built.kernel("look")(
-            queue, *whole_groups(units, built.group("look", GROUP)), indices.base_data, indices.offset, where, bounds, units,
-            bad, wrong,
+            queue, *whole_groups(units, built.group("look", GROUP)),
+            indices.base_data, indices.offset, where, bounds, units, bad, wrong,
             wait_for=wait_for,
         )  # fmt: skip
         cl.enqueue_copy(queue, found[:1], bad, wait_for=[event])
