@@ -16,21 +16,33 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import missing
-from devices_here import back, engines, queue_of, there
+from devices_here import back, engines, engines_of, queue_of, there
 from helpers import assert_same_bits, check, check_gradient, check_max, place, python, run_python, sample
 
 import cpool
 
-DEVICES = engines()
+NUMBERS = sorted({engine.number for engine in engines()})
 pytestmark = pytest.mark.timeout(method="thread")  # a signal doesn't interrupt who waits for a device
 
 
-@pytest.fixture
-def queue():
-    """A queue of the device under test."""
-    if not DEVICES:
+@pytest.fixture(params=NUMBERS or [None])
+def number(request):
+    """Of the device under test."""
+    if request.param is None:
         missing("opencl", "CPOOL_TEST_OPENCL names no platform")
-    return queue_of(DEVICES[0].number)
+    return request.param
+
+
+@pytest.fixture
+def queue(number):
+    """A queue of the device under test."""
+    return queue_of(number)
+
+
+@pytest.fixture
+def engines_here(number):
+    """What that device passes for."""
+    return engines_of(number)
 
 
 @pytest.fixture
@@ -57,9 +69,9 @@ def free(queue, cl):
 
 
 @pytest.fixture
-def name(queue):
+def name(number):
     """The backend's name for that device."""
-    return f"opencl:{DEVICES[0].number}"
+    return f"opencl:{number}"
 
 
 # ---- without PyOpenCL --------------------------------------------------------------------------------
@@ -768,7 +780,7 @@ def test_devices_whose_groups_are_small(queue):
 
 
 @pytest.mark.parametrize("most", [1, 4, 32])
-def test_kernels_whose_groups_are_small(queue, most, monkeypatch):
+def test_kernels_whose_groups_are_small(engines_here, queue, most, monkeypatch):
     """As those are that take many registers: less is shared by lanes, and in smaller groups."""
     from cpool.opencl import pool, programs
 
@@ -781,7 +793,7 @@ def test_kernels_whose_groups_are_small(queue, most, monkeypatch):
     monkeypatch.setattr(programs.cl, "Kernel", Small)
     cpool.opencl.clear_cache()
     launches = []
-    with DEVICES[1].on(), monkeypatch.context() as patched:
+    with engines_here[1].on(), monkeypatch.context() as patched:
         make = pool._make
         patched.setattr(pool, "_make", lambda *args: launches.append(make(*args)) or launches[-1])
         for shape in ((2, 3, 40, 36), (1, 1, 701, 603)):
@@ -873,11 +885,11 @@ def test_the_child_of_a_fork_is_told(queue, name):
 # ---- ways that small arrays don't take ---------------------------------------------------------------------
 
 
-def test_numbers_that_need_64_bits(queue, monkeypatch):
+def test_numbers_that_need_64_bits(engines_here, queue, monkeypatch):
     from cpool.opencl import layouts
 
     monkeypatch.setattr(layouts, "FEW", 1)
-    with DEVICES[1].on():
+    with engines_here[1].on():
         for layout in ("contiguous", "channels_last", "sparse"):
             check("adaptive_avg_pool2d", place(sample("float32", (2, 3, 10, 9)), layout), (7, 5))
             check_max("adaptive_max_pool3d", place(sample("int16", (2, 3, 5, 10, 9)), layout), (3, 7, 5))
@@ -885,9 +897,9 @@ def test_numbers_that_need_64_bits(queue, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "uint8", "int64"])
-def test_few_results_of_large_windows(queue, dtype):
+def test_few_results_of_large_windows(engines_here, queue, dtype):
     """Work-groups share a window, and a second pass joins what they found."""
-    for engine in DEVICES:
+    for engine in engines_here:
         if engine.refuses_doubles() and dtype == "int64":
             continue
         with engine.on():
@@ -907,11 +919,11 @@ def test_few_results_of_large_windows(queue, dtype):
                     check("adaptive_avg_pool", x, size, compare_reference=False)
 
 
-def test_host_arrays_in_pieces(queue, name, monkeypatch):
+def test_host_arrays_in_pieces(engines_here, queue, name, monkeypatch):
     """No piece is larger than the device allows; what can't be cut is refused, and nothing hangs."""
     from cpool.opencl import transfers
 
-    with DEVICES[0].on():
+    with engines_here[0].on():
         for limit in (4000, 30_000):
             monkeypatch.setattr(transfers, "_limit", limit)
             for layout in ("contiguous", "channels_last", "sparse", "reversed"):
@@ -1282,8 +1294,8 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
-def test_the_child_of_a_fork_with_a_queue(queue):
-    assert run_python(FORKED_QUEUE.format(number=DEVICES[0].number)) == "7\n"
+def test_the_child_of_a_fork_with_a_queue(number):
+    assert run_python(FORKED_QUEUE.format(number=number)) == "7\n"
 
 
 def test_a_queue_of_the_users_own(queue):
