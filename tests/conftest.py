@@ -3,8 +3,8 @@
 Optional parts (a C compiler, torch, onnxruntime, ml_dtypes, an instruction set) are skipped with a
 reason where they are missing. CI names what it expects in CPOOL_TEST_REQUIRE ("cc torch avx512"):
 then their absence fails. CPOOL_TEST_OPENCL="pocl" adds the devices of the OpenCL platforms that have
-this in their name or version to the engines: the first one, or, by "any", all that there are; none fails. CPOOL_FUZZ=long
-fuzzes longer; `-m "not slow"` leaves out what needs gigabytes or many seconds.
+this in their name or version to the engines: the first of them, or, with "any", every device there is; that there is
+none fails. CPOOL_FUZZ=long fuzzes longer; `-m "not slow"` leaves out what needs gigabytes or many seconds.
 """
 
 from __future__ import annotations
