@@ -16,6 +16,7 @@ from . import devices
 from .layouts import LAYOUTS
 from .pool import Memory
 
+# Mesa's rusticl shows it and keeps the order: more is waited for then than need be.
 OUT_OF_ORDER = cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE
 
 blanks: Cache[Any] = Cache(entries=LAYOUTS, weight=LAYOUTS)  # arrays to be given memory
