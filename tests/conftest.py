@@ -3,8 +3,8 @@
 Optional parts (a C compiler, torch, onnxruntime, ml_dtypes, an instruction set) are skipped with a
 reason where they are missing. CI names what it expects in CPOOL_TEST_REQUIRE ("cc torch avx512"):
 then their absence fails. CPOOL_TEST_OPENCL="pocl" adds the devices of the OpenCL platforms that have
-this in their name or version ("any": all) to the engines; that there is none fails. CPOOL_FUZZ=long
-fuzzes longer; `-m "not slow"` leaves out what needs gigabytes or many seconds.
+this in their name or version to the engines: the first of them, or, with "any", every device there is; that there is
+none fails. CPOOL_FUZZ=long fuzzes longer; `-m "not slow"` leaves out what needs gigabytes or many seconds.
 """
 
 from __future__ import annotations
@@ -88,6 +88,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for name, values in (("engine", EVERY_ENGINE), ("simd", EVERY_SIMD)):
         if name in metafunc.fixturenames:
             metafunc.parametrize(name, values, ids=str, indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Engines that are for some types only are left out of the other tests."""
+
+    def is_for(item: pytest.Item) -> bool:
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        types = getattr(params.get("engine"), "types", ())
+        return not types or params.get("dtype") in types
+
+    kept = [item for item in items if is_for(item)]
+    if len(kept) < len(items):
+        config.hook.pytest_deselected(items=[item for item in items if not is_for(item)])
+        items[:] = kept
 
 
 @pytest.fixture

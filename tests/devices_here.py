@@ -27,6 +27,7 @@ class Device:
     number: int
     arrays: bool  # of the device; else of the host
     traits: dict[str, Any] = field(default_factory=dict)
+    types: tuple[str, ...] = ()  # only these, where they are named: it takes ways that two others take, too
 
     def __str__(self) -> str:
         told = [k if v else f"no-{k}" for k, v in self.traits.items()]
@@ -84,8 +85,17 @@ def engines() -> list[Device]:
     ]
     if not found:
         raise LookupError(f"CPOOL_TEST_OPENCL asks for {asked!r}, and no OpenCL platform here is like that")
-    number = found[0]
-    return [Device(number, False), Device(number, True, {"cpu": False}), Device(number, True, {"fp64": False})]
+    return [engine for number in (found if asked == "any" else found[:1]) for engine in engines_of(number)]
+
+
+def engines_of(number: int) -> list[Device]:
+    """What a device passes for."""
+    return [
+        Device(number, False),
+        Device(number, True, {"cpu": False}),
+        Device(number, True, {"fp64": False}),
+        Device(number, True, {"cpu": False, "fp64": False}, ("float32", "float16")),
+    ]
 
 
 _queues: dict[int, Any] = {}

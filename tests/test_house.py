@@ -12,8 +12,13 @@ import cpool
 PACKAGE = Path(cpool.__file__).parent
 TREE = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
-# What looks up, each within a function: a device's array asks for its backend, and the version is written at the top.
-UPWARDS = {("arrays.py", "opencl/"), *((room, "__init__.py") for room in ("config.py", "tuning.py", "measured.py"))}
+# What looks up, each within a function: a device's array asks for its backend, what is lost with a device is forgotten
+# by all, and the version is written at the top.
+UPWARDS = {
+    ("arrays.py", "opencl/"),
+    ("opencl/", "dispatch.py"),
+    *((room, "__init__.py") for room in ("config.py", "tuning.py", "measured.py")),
+}
 
 
 def floors(text: str) -> dict[str, int]:

@@ -154,7 +154,13 @@ def _choose_own(backend: Any, x: Any) -> Choice:
     if backend is not None:
         asked = _queues("backend", backend)
         if asked is None or asked[0].device != queue.device or (not isinstance(backend, str) and backend != queue):
-            bad_value("backend", backend, f"x lies on {queue.device.name.strip()!r} and runs on its own queue")
+            came = backend if isinstance(backend, str) else f"a queue of {backend.device.name.strip()}"
+            bad_value(
+                "backend",
+                came,
+                f"x lies on {queue.device.name.strip()!r} and runs on its own queue: leave backend= out, "
+                "or hand in x.with_queue(queue), or x.get() for another backend",
+            )
     return Choice("opencl", OWN, (queue, queue))
 
 

@@ -10,10 +10,15 @@ from cpool.arrays import is_device_array, item_of
 from cpool.errors import BackendUnavailable
 from cpool.plan import Plan, kinds, lay_out, memory_order, plans
 
+from .versions import OLDEST, check_version, installed
+
 try:
     import pyopencl
     from pyopencl.array import Array
+
+    check_version(pyopencl.VERSION)
 except ImportError as error:
+    check_version(installed())
     raise BackendUnavailable(
         f"the backend 'opencl' isn't there: PyOpenCL can't be imported ({error}). Install it: "
         "pip install pyopencl, or pip install pyopencl pocl-binary-distribution on a machine without an OpenCL driver"
@@ -21,10 +26,11 @@ except ImportError as error:
 
 from . import arrays, devices, layouts, pool, programs, scatter, transfers, tuning
 from . import excite as _excite
-from .arrays import admit, check_queue, is_same, new, share_memory, view
+from .arrays import admit, check_queue, is_same, share_memory, view
 from .tuning import costs_of, queues_like, takes_unasked
 
 __all__ = [
+    "OLDEST",
     "admit",
     "again",
     "as_indices",
@@ -58,8 +64,17 @@ def run(plan: Plan, x: Any, out: Any, indices: Any, queues: tuple[Any, Any]) -> 
         return out
 
 
-_NO_MEMORY = (-4, -5, -6, -61)  # of a buffer, of anything, of the host, or more than a buffer can be
-_LOST = (-2, -36)  # the device, or its queue
+_ON_CPU = "pool on the CPU (x.get() for an array of the device, backend='cpu' for one of the host)"
+_AFRESH = f"Make a new context and a new queue, or {_ON_CPU}"
+_NO_MEMORY = (-4, -6, -61)  # of a buffer, of the host, or more than a buffer can be
+_PERHAPS_LOST = {  # by OpenCL's code: what else it may be
+    -5: f"That is too little memory, a kernel of too many registers, or an earlier one that failed. {_AFRESH}",
+    -14: f"What the arrays wait for ended in an error: see the events of x and out. {_AFRESH}",
+}
+_REFUSED = {
+    -34: "An event that x or out waits for may be of another context: call its wait() first",
+    -54: f"Its work-groups are smaller than it tells. Please report that, and {_ON_CPU}",
+}
 
 
 class _Told:
@@ -74,21 +89,40 @@ class _Told:
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if not isinstance(error, pyopencl.Error):
             return
-        code = error.code
-        name = "" if code in _LOST else self.queue.device.name.strip()
-        if code in _NO_MEMORY:
-            raise MemoryError(f"the device {name!r} has no memory left for {self.what}: {error}") from error
-        if code in _LOST:
+        code: Any = getattr(error, "code", None)  # an allocator of the user's may raise one without
+        if code in devices.LOST or code in _PERHAPS_LOST:
+            _let_go_of_queues()
+        if code in devices.LOST:
             raise BackendUnavailable(
-                f"the backend 'opencl' lost its device during {self.what}: {error}. "
-                "Call cpool.opencl.clear_cache() and make a new queue, or use backend='cpu'"
+                f"the backend 'opencl' lost its device during {self.what}: {error}. {_AFRESH}"
             ) from error
+        try:
+            name = repr(self.queue.device.name.strip())
+        except pyopencl.Error:
+            name = "that is gone"
+        if code in _NO_MEMORY or (isinstance(error, pyopencl.MemoryError) and code not in _PERHAPS_LOST):
+            raise MemoryError(
+                f"the device {name} has no memory left for {self.what}: {error}. "
+                f"Let go of arrays there, take fewer planes at a time, or {_ON_CPU}"
+            ) from error
+        advice = _PERHAPS_LOST.get(code) or _REFUSED.get(code) or f"Instead, {_ON_CPU}"
+        raise BackendUnavailable(
+            f"the backend 'opencl' failed during {self.what} on the device {name}: {error}. {advice}"
+        ) from error
+
+
+def new(
+    like: Any, shape: tuple[int, ...], order: tuple[int, ...], dtype: np.dtype[Any], *, passing: bool = False
+) -> Any:
+    """A new array on the queue of `like`, whose axes lie in `order`; a passing one is not handed out."""
+    with _Told(like.queue, f"an array of shape {shape}"):
+        return arrays.new(like, shape, order, dtype, passing=passing)
 
 
 def _run_there(plan: Plan, x: Any, out: Any, indices: Any) -> Any:
     queue = x.queue
     if out is None:
-        out = new(x, plan.out_shape, plan.out_order, plan.out_dtype)
+        out = arrays.new(x, plan.out_shape, plan.out_order, plan.out_dtype)
     results = [out] if indices is None else [out, indices]
     for array in results:
         check_queue("out", array, queue)
@@ -201,7 +235,8 @@ def as_indices(x: Any) -> Any:
     plain = new(x, x.shape, order, x.dtype, passing=True)
     if x.size:
         copy(x, plain)
-    return plain.astype(np.int64)
+    with _Told(x.queue, "indices as int64"):
+        return plain.astype(np.int64)
 
 
 def described() -> list[tuple[str, int, tuple[str, ...], str, int]]:
@@ -221,8 +256,17 @@ def explained(plan: Plan, queues: tuple[Any, Any]) -> tuple[str, str, int]:
     return devices.traits(queue.device).name, kernel, share.lanes
 
 
+def _let_go_of_queues() -> None:
+    """A device that was lost comes back on new queues only."""
+    from cpool import dispatch  # which is above this, and holds queues of devices that were measured
+
+    devices.forget()
+    dispatch.forget()
+
+
 def clear_cache() -> None:
-    """Let go of all programs and tables, and of the contexts they hold."""
+    """Let go of all programs, tables and queues, and of the contexts they hold."""
     _seen.clear()
     for known in (pool.known, programs.known, layouts.known, arrays.blanks):
         known.clear()
+    _let_go_of_queues()

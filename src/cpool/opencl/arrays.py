@@ -13,12 +13,13 @@ from cpool.errors import bad_kind, bad_value
 from cpool.plan import Cache, packed_strides
 
 from . import devices
+from .layouts import LAYOUTS
 from .pool import Memory
-from .programs import PROGRAMS
 
+# Mesa's rusticl shows it and keeps the order: more is waited for then than need be.
 OUT_OF_ORDER = cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE
 
-blanks: Cache[Any] = Cache(entries=PROGRAMS, weight=PROGRAMS)  # arrays to be given memory
+blanks: Cache[Any] = Cache(entries=LAYOUTS, weight=LAYOUTS)  # arrays to be given memory
 
 
 def admit(argument: str, x: Any) -> Any:
@@ -27,7 +28,7 @@ def admit(argument: str, x: Any) -> Any:
     if not isinstance(x, cl.array.Array):
         bad_kind(argument, type(x), "an array of NumPy or a pyopencl.array.Array is needed")
     if x.queue is None:
-        bad_value(argument, "a device array without a queue", "give it one: x.with_queue(queue)")
+        bad_value(argument, "a device array without a queue", f"give it one: {argument}.with_queue(queue)")
     if not x.dtype.isnative:
         bad_kind(argument, x.dtype, "device arrays are of the device's own byte order")
     unit = x.dtype.itemsize // (2 if x.dtype.kind == "c" else 1)

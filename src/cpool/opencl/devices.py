@@ -15,6 +15,7 @@ from cpool.errors import BackendUnavailable, bad_value
 
 POCL = "pip install pocl-binary-distribution"
 DRIVER = f"Install the driver of your device's vendor, or, to run on the processor, PoCL: {POCL}"
+LOST = (-2, -36, -9999)  # the device, its queue, or, as NVIDIA says it, either
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,19 @@ class Traits:
         return tuple(name for name, there in told.items() if there)
 
 
+class Pair(tuple[Any, Any]):
+    """Two queues, and their context: Intel's don't keep theirs alive."""
+
+    context: Any
+
+
 _pretended: dict[str, Any] = {}
 generation = 0  # of what is pretended
 _pid: int | None = None  # of the process that uses OpenCL
 _lock = threading.Lock()
 _found: list[Any] | None = None
 _traits: dict[Any, Traits] = {}
-_queues: dict[Any, tuple[Any, Any]] = {}
-_contexts: list[Any] = []  # of those queues: Intel's don't keep theirs alive
+_queues: dict[Any, Pair] = {}
 
 
 def check_process() -> None:
@@ -136,13 +142,22 @@ def pretend(**changed: Any) -> Iterator[None]:
         generation += 1
 
 
-def queues(device: Any) -> tuple[Any, Any]:
+def queues(device: Any) -> Pair:
     """Two queues of one context, which all host arrays on this device share."""
     check_process()
     with _lock:
         pair = _queues.get(device)
         if pair is None:
             context = cl.Context([device])
-            _contexts.append(context)
-            pair = _queues[device] = (cl.CommandQueue(context), cl.CommandQueue(context))
+            pair = _queues[device] = Pair((cl.CommandQueue(context), cl.CommandQueue(context)))
+            pair.context = context
         return pair
+
+
+def forget() -> None:
+    """Look for devices again, and make new queues: what there was may be lost."""
+    global _found
+    with _lock:
+        _found = None
+        _queues.clear()
+        _traits.clear()

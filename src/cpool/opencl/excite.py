@@ -34,13 +34,15 @@ def run(
     wait_for = arrays.before(queue, x, means, out)
     if reduced:
         event = built.kernel("squeeze")(
-            queue, *whole_groups(images * reduced, GROUP), means.base_data, sent[0], sent[1], hidden, channels, reduced,
+            queue, *whole_groups(images * reduced, built.group("squeeze", GROUP)),
+            means.base_data, sent[0], sent[1], hidden, channels, reduced,
             images * reduced,
             wait_for=wait_for,
         )  # fmt: skip
         wait_for = [*wait_for, event]
     event = built.kernel("gates")(
-        queue, *whole_groups(images * channels, GROUP), hidden, sent[2], sent[3], gates, reduced, channels,
+        queue, *whole_groups(images * channels, built.group("gates", GROUP)),
+        hidden, sent[2], sent[3], gates, reduced, channels,
         images * channels,
         wait_for=wait_for,
     )  # fmt: skip
@@ -50,7 +52,8 @@ def run(
         meta += [x.shape[axis], x.strides[axis], out.strides[axis], factor]
     table = layouts.upload(context, np.array(meta, np.int64))
     event = built.kernel("scale")(
-        queue, *whole_groups(x.size, GROUP), x.base_data, x.offset, out.base_data, out.offset, table, gates, x.size,
+        queue, *whole_groups(x.size, built.group("scale", GROUP)),
+        x.base_data, x.offset, out.base_data, out.offset, table, gates, x.size,
         wait_for=[event],
     )  # fmt: skip
     arrays.after(queue, event, [out], [x])

@@ -9,14 +9,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyopencl as cl
 
-from cpool.arrays import name_of
+from cpool.arrays import item_of, name_of
 from cpool.errors import BackendUnavailable
 from cpool.plan import Cache, Kept, Plan, Pooled
 from cpool.windows import windows
 
 from . import devices
 
-LAYOUTS = 256  # kept at most, each with its tables on a device
+LAYOUTS = 512  # kept at most, each with its tables on a device
+TABLES = 2**27  # bytes of these at most, and a 32nd of the device's memory; the launches that hold them, as many again
+WHOLE = 2**20  # what weighs so much takes all of that
 FEW = 2**31  # results that are counted in 32 bits
 GROUP = 16  # items that a processor takes at a time: always as many, since some compile anew for each number
 ENOUGH = 4  # items for each unit of a processor
@@ -34,6 +36,7 @@ _CODES = {
 }
 WIDTH = 8  # neighbours that a processor takes at a time
 VECTORS = ("SUM_DOUBLE", "SUM_LONG", "LARGEST")  # sums that come as vectors, too
+RESULT = "the result"  # where doubles are missing
 _SINGLE = ("F16", "BF16", "F32")
 
 
@@ -53,6 +56,11 @@ class Share:
         """How many work-groups share a window."""
         return self.row_parts * self.column_parts
 
+    def within(self, items: int) -> Share:
+        """The same by groups of so many items: fewer results, then fewer lanes."""
+        lanes = min(self.lanes, items)
+        return replace(self, lanes=lanes, columns=min(self.columns, lanes), results=items // lanes)
+
 
 @dataclass(frozen=True, eq=False)
 class Layout:
@@ -65,16 +73,22 @@ class Layout:
     items: int  # results, or runs of them
     share: Share
     total: int  # bytes of a sum
+    weight: int  # of its tables, as a part of what they may take
 
 
-known: Cache[Layout] = Cache(entries=LAYOUTS, weight=LAYOUTS)
+known: Cache[Layout] = Cache(entries=LAYOUTS, weight=WHOLE)
 
 
 def of(plan: Plan, queue: Any) -> Layout:
     """The plan's layout for the queue's context and device."""
     context, device = queue.context, queue.device
     key = (id(plan), context.int_ptr, device.int_ptr, devices.traits(device))
-    return known.get(key, lambda: (_make(plan, context, device), 1))
+
+    def make() -> tuple[Layout, int]:
+        made = _make(plan, context, device)
+        return made, made.weight
+
+    return known.get(key, make)
 
 
 def code(dtype: np.dtype[Any]) -> str:
@@ -84,10 +98,15 @@ def code(dtype: np.dtype[Any]) -> str:
 
 def check_doubles(dtype: np.dtype[Any], device: Any, what: str) -> None:
     """Refuse what needs doubles on a device that has none."""
-    if dtype.itemsize == 8 and dtype.kind == "f" and not devices.traits(device).fp64:
+    if item_of(dtype) == np.float64 and not devices.traits(device).fp64:
+        less = "complex64" if dtype.kind == "c" else "float32"
+        way_out = (
+            f"use dtype=numpy.{less}, or an out of that type"
+            if what == RESULT
+            else f"convert it on the host, with {what}.get() first if it lies on the device: astype(numpy.{less})"
+        )
         raise BackendUnavailable(
-            f"{what} is float64, and the device {device.name.strip()!r} has no doubles; "
-            "use dtype=numpy.float32 where the input allows it, or backend='cpu'"
+            f"{what} is {dtype}, and the device {device.name.strip()!r} has no doubles; {way_out}, or use backend='cpu'"
         )
 
 
@@ -109,6 +128,9 @@ def _sum_of(plan: Plan, kind: str, device: Any) -> tuple[str, int]:
 
 
 def _make(plan: Plan, context: Any, device: Any) -> Layout:
+    if plan.reducer != "max":
+        check_doubles(plan.x_dtype, device, "grad" if plan.operation.endswith("_backward") else "x")
+        check_doubles(plan.out_dtype, device, RESULT)
     size = plan.item.itemsize
     pooled = plan.pooled or (Pooled(windows(1, 1), size, size),)
     beside = plan.beside
@@ -159,7 +181,8 @@ def _make(plan: Plan, context: Any, device: Any) -> Layout:
     if can.cpu and outputs < ENOUGH * can.units * share.results:
         share = replace(share, results=1)
     meta = upload(context, _meta(plan, kept, pooled, beside, front, series))
-    return Layout(plan, tuple(options), meta, by, outputs, share, total)
+    weight = (meta.size + (0 if by is None else by.size)) * WHOLE // min(TABLES, can.memory // 32)
+    return Layout(plan, tuple(options), meta, by, outputs, share, total, weight)
 
 
 class _Line(NamedTuple):

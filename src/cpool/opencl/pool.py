@@ -28,29 +28,36 @@ class Launch:
 
     queue: Any  # held, as the layout holds its plan, so that their numbers stay their own
     layout: layouts.Layout
+    share: layouts.Share
     program: programs.Program
     scratch: Any
     whole: tuple[int, ...]  # how many items there are, and how many in a group
     group: tuple[int, ...]
 
 
-known: Cache[Launch] = Cache(entries=programs.PROGRAMS, weight=programs.PROGRAMS)
+known: Cache[Launch] = Cache(entries=layouts.LAYOUTS, weight=layouts.WHOLE)
 
 
 def ready(plan: Plan, queue: Any) -> Launch:
     """The plan's launch on this queue."""
     key = id(plan), queue.int_ptr, devices.generation
-    return known.get(key, lambda: (_make(plan, queue), 1))
+
+    def make() -> tuple[Launch, int]:
+        made = _make(plan, queue)
+        return made, made.layout.weight
+
+    return known.get(key, make)
 
 
 def _make(plan: Plan, queue: Any) -> Launch:
     layout = layouts.of(plan, queue)
     built = programs.program(queue, FILES_MAX if plan.reducer == "max" else FILES, layout.options)
     share = layout.share
-    items = share.lanes * share.results
+    items = built.group("pool" if share.parts == 1 else "part", share.lanes * share.results)
+    share = share.within(items)
     groups, parts = -(-layout.items // share.results), () if share.parts == 1 else (share.parts,)
     scratch = cl.LocalMemory(layout.total * items)
-    return Launch(queue, layout, built, scratch, (groups * items, *parts), (items, *(1 for _ in parts)))
+    return Launch(queue, layout, share, built, scratch, (groups * items, *parts), (items, *(1 for _ in parts)))
 
 
 def run(queue: Any, plan: Plan, x: Memory, out: Memory, where: Memory | None, wait_for: list[Any]) -> Any:
@@ -59,7 +66,7 @@ def run(queue: Any, plan: Plan, x: Memory, out: Memory, where: Memory | None, wa
         return None
     launch = ready(plan, queue)
     layout, built = launch.layout, launch.program
-    share, total = layout.share, layout.items
+    share, total = launch.share, layout.items
     index, index_offset = where or (None, 0)
     if share.parts == 1:
         return built.kernel("pool")(
@@ -75,7 +82,7 @@ def run(queue: Any, plan: Plan, x: Memory, out: Memory, where: Memory | None, wa
         share.column_parts, launch.scratch, found,
         wait_for=wait_for,
     )  # fmt: skip
-    group = min(64, share.lanes * share.results)
+    group = built.group("whole", min(64, share.lanes * share.results))
     return built.kernel("whole")(
         queue, *programs.whole_groups(total, group), x.buffer, x.offset, out.buffer, out.offset,
         layout.meta, total, share.parts, found, index, index_offset,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import warnings
 from pathlib import Path
@@ -39,6 +40,17 @@ _SCALARS: dict[str, tuple[Any, ...]] = {
 }
 
 
+def _build(context: Any, device: Any, text: str, options: tuple[str, ...]) -> Any:
+    options = ("-cl-std=CL1.2", *options)
+    # What a compiler has to say where all went well; one at a time, since the filters are everybody's.
+    with _quiet, warnings.catch_warnings():
+        warnings.simplefilter("ignore", cl.CompilerWarning)
+        try:
+            return cl.Program(context, text).build(list(options), [device])
+        except (KeyError, OSError):  # PyOpenCL has no folder to keep what was built (and a bug where it says so)
+            return cl.Program(context, text).build(list(options), [device], cache_dir=False)
+
+
 class Program:
     """A built program. Setting a kernel's arguments isn't safe from several threads: each has its own."""
 
@@ -47,27 +59,46 @@ class Program:
         if text is None:
             text = _texts[files] = "\n".join((_SOURCES / name).read_text(encoding="utf-8") for name in files)
         try:
-            # What a compiler has to say where all went well; one at a time, since the filters are everybody's.
-            with _quiet, warnings.catch_warnings():
-                warnings.simplefilter("ignore", cl.CompilerWarning)
-                self._built = cl.Program(context, text).build(["-cl-std=CL1.2", *options], [device])
-        except cl.RuntimeError as error:
+            self._built = _build(context, device, text, options)
+        except cl.Error as error:
+            if isinstance(error, cl.MemoryError) or getattr(error, "code", None) in devices.LOST:
+                raise
             way_out = f"{NEWER}; or" if "unknown target CPU" in str(error) else ";"
             raise BackendUnavailable(
                 f"the backend 'opencl' can't build its kernels for {device.name.strip()}{way_out} "
                 f"use backend='cpu'.\nBuilt with {' '.join(options)}: {error}"
             ) from error
+        self._device = device
         self._kernels: dict[tuple[int, str], Any] = {}
+        self._groups: dict[str, int] = {}
 
     def kernel(self, name: str) -> Any:
         """The kernel, for this thread."""
         key = threading.get_ident(), name
         found = self._kernels.get(key)
         if found is None:
-            found = cl.Kernel(self._built, name)
-            found.set_scalar_arg_dtypes(_SCALARS[name])
+            try:
+                found = cl.Kernel(self._built, name)
+                found.set_scalar_arg_dtypes(_SCALARS[name])
+            except (OSError, sqlite3.Error) as error:
+                raise BackendUnavailable(
+                    f"the backend 'opencl' has PyOpenCL fail, which can't write to the user's cache folder ({error}). "
+                    "Name another one in the environment variable XDG_CACHE_HOME, or set PYOPENCL_NO_CACHE=1"
+                ) from error
             self._kernels[key] = found
         return found
+
+    def group(self, name: str, wanted: int) -> int:
+        """So many items in a group, or as many as the kernel, by the registers it takes, and the device allow: a half,
+        a quarter ..."""
+        most = self._groups.get(name)
+        if most is None:
+            asked = cl.kernel_work_group_info.WORK_GROUP_SIZE
+            most = self._groups[name] = self.kernel(name).get_work_group_info(asked, self._device)
+        most = min(most, devices.traits(self._device).group)
+        while wanted > most and wanted > 1:
+            wanted //= 2
+        return wanted
 
 
 known: Cache[Program] = Cache(entries=PROGRAMS, weight=PROGRAMS)

@@ -55,8 +55,8 @@ def run(grad: Any, indices: Any, out: Any, axes: Shape) -> int | None:
         bad = cl.Buffer(context, flags.READ_WRITE | flags.COPY_HOST_PTR, hostbuf=found[:1])
         wrong = cl.Buffer(context, flags.READ_WRITE | flags.COPY_HOST_PTR, hostbuf=found[1:])
         event = built.kernel("look")(
-            queue, *whole_groups(units, GROUP), indices.base_data, indices.offset, where, bounds, units,
-            bad, wrong,
+            queue, *whole_groups(units, built.group("look", GROUP)),
+            indices.base_data, indices.offset, where, bounds, units, bad, wrong,
             wait_for=wait_for,
         )  # fmt: skip
         cl.enqueue_copy(queue, found[:1], bad, wait_for=[event])
@@ -65,7 +65,7 @@ def run(grad: Any, indices: Any, out: Any, axes: Shape) -> int | None:
             return int(found[1])
     items = many * length
     done = built.kernel("scatter")(
-        queue, *whole_groups(items, GROUP), grad.base_data, grad.offset, indices.base_data,
+        queue, *whole_groups(items, built.group("scatter", GROUP)), grad.base_data, grad.offset, indices.base_data,
         indices.offset, out.base_data, out.offset, where, bounds, items,
         wait_for=wait_for if event is None else [event],
     )  # fmt: skip
