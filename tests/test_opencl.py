@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import resource
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -730,3 +731,79 @@ def test_arrays_with_other_strides_come_back(queue):
         d = there(queue, x)
         assert d.strides == x.strides
         assert_same_bits(back(d), x)
+
+
+# ---- gradients of the largest: bounds of outputs ---------------------------------------------------------
+
+
+def scattered(queue, grad, indices, shape, axes):
+    """The gradient of the largest on the device and on the CPU, for these axes."""
+    back_of = cpool.adaptive_max_pool_backward
+    return (
+        back(back_of(there(queue, grad), there(queue, indices), shape, axes=axes)),
+        back_of(grad, indices, shape, axes=axes),
+    )
+
+
+@pytest.mark.parametrize(("fp64", "few"), [(True, 2**31), (False, 2**31), (True, 1)])
+def test_gradients_of_large_planes(queue, fp64, few, monkeypatch):
+    """As many outputs as it takes for several levels of bounds; in order, in no order, all for one element."""
+    from cpool.opencl import devices, layouts
+
+    if fp64 and DEVICES[0].refuses_doubles():
+        pytest.skip("the device has no doubles")
+    monkeypatch.setattr(layouts, "FEW", few)  # below it elements are numbered in 32 bits
+    random = np.random.default_rng(7)
+    with devices.pretend(fp64=fp64):
+        for shape, size, axes in (
+            ((1, 2, 150, 131), (75, 66), (2, 3)),
+            ((3, 40, 31, 1, 17), (20, 31, 9), (1, 2, 4)),
+            ((130, 2, 140), (65, 70), (0, 2)),
+            ((1, 5000), (4999,), (1,)),
+        ):
+            x = random.integers(-4, 5, shape).astype(np.float32)
+            _, indices = cpool.adaptive_max_pool(x, size, return_indices=True, axes=axes, backend="cpu")
+            grad = random.integers(-99, 99, indices.shape).astype(np.float32)  # their sums are exact in any order
+            elements = int(np.prod([shape[a] for a in axes]))
+            for places in (
+                indices,
+                random.integers(0, elements, indices.shape),
+                np.full(indices.shape, elements - 1),
+                np.sort(random.integers(0, 9, indices.shape), axis=axes[0]),
+            ):
+                found, expected = scattered(queue, grad, places, shape, axes)
+                assert_same_bits(found, expected)
+            found, expected = scattered(queue, grad[..., ::-1], indices[..., ::-1], shape, axes)
+            assert_same_bits(found, expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_gradients_keep_the_order_of_outputs(queue, dtype):
+    """Sums that round tell in which order they were made: the CPU's, where there are doubles."""
+    if DEVICES[0].refuses_doubles():
+        pytest.skip("the device has no doubles")
+    grad = sample(dtype, (1, 2, 90, 80), wide=True)
+    places = np.random.default_rng(3).integers(0, 50, grad.shape)
+    for axes in ((2, 3), (1, 3)):
+        found, expected = scattered(queue, grad, places % (50 if axes == (2, 3) else 8), grad.shape, axes)
+        assert_same_bits(found, expected)
+
+
+@pytest.mark.slow
+def test_the_gradient_of_a_plane_grows_with_the_plane(queue):
+    """Sixteen times the elements take less than sixty-four times as long: each looks at few outputs."""
+
+    def seconds(n):
+        x = np.random.default_rng(0).random((1, 1, n, n), np.float32)
+        values, indices = cpool.max_pool2d(x, 2, return_indices=True)
+        d, places = there(queue, values), there(queue, indices)
+        times = []
+        for _ in range(4):
+            begun = time.perf_counter()
+            result = cpool.max_pool2d_backward(d, places, x.shape)
+            result.queue.finish()
+            times.append(time.perf_counter() - begun)
+        assert_same_bits(back(result), cpool.max_pool2d_backward(values, indices, x.shape))
+        return min(times)
+
+    assert seconds(1024) < 64 * max(seconds(256), 5e-3)
