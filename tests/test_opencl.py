@@ -477,10 +477,12 @@ def test_host_arrays_in_pieces(queue, name, monkeypatch):
         x = sample("float32", (1, 1, 90, 80))
         check("adaptive_avg_pool2d", x, (31, 17))
         check("avg_pool2d", x, (5, 3), stride=(2, 3), dilation=(3, 2))
-        with pytest.raises(MemoryError, match=r"one window or plane takes 28800 bytes, and the device takes 4000 at"):
+        with pytest.raises(MemoryError, match=r"one window takes 28800 bytes, and the device takes 4000; use backend="):
             cpool.adaptive_avg_pool2d(x, 1)
-        with pytest.raises(MemoryError, match="and the device takes 4000 at a time; use backend='cpu'"):
+        with pytest.raises(MemoryError, match=r"one plane, whose indices .* 28800 bytes, and the device takes 4000"):
             cpool.adaptive_max_pool2d(x, (31, 17), return_indices=True)
+        with pytest.raises(MemoryError, match="the gradient of one plane takes 28800 bytes, and the device takes"):
+            cpool.adaptive_avg_pool2d_backward(cpool.adaptive_avg_pool2d(x, (31, 17)), x.shape)
         monkeypatch.setattr(transfers, "_limit", None)
         check("adaptive_avg_pool2d", x, 1)
 
@@ -756,10 +758,10 @@ def test_gradients_of_large_planes(queue, fp64, few, monkeypatch):
     random = np.random.default_rng(7)
     with devices.pretend(fp64=fp64):
         for shape, size, axes in (
-            ((1, 2, 150, 131), (75, 66), (2, 3)),
-            ((3, 40, 31, 1, 17), (20, 31, 9), (1, 2, 4)),
-            ((130, 2, 140), (65, 70), (0, 2)),
-            ((1, 5000), (4999,), (1,)),
+            ((1, 2, 90, 101), (45, 51), (2, 3)),
+            ((2, 20, 31, 1, 17), (10, 31, 9), (1, 2, 4)),
+            ((80, 2, 90), (40, 45), (0, 2)),
+            ((1, 3000), (2999,), (1,)),
         ):
             x = random.integers(-4, 5, shape).astype(np.float32)
             _, indices = cpool.adaptive_max_pool(x, size, return_indices=True, axes=axes, backend="cpu")
@@ -807,3 +809,78 @@ def test_the_gradient_of_a_plane_grows_with_the_plane(queue):
         return min(times)
 
     assert seconds(1024) < 64 * max(seconds(256), 5e-3)
+
+
+# ---- pieces ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pieces(monkeypatch):
+    """The shapes and packings of what is sent, in pieces of 4000 bytes where that can be."""
+    from cpool.opencl import devices, transfers
+
+    sent = []
+
+    class Noted(transfers._Piece):
+        def __init__(self, queue, plan, x, out, indices):
+            sent.append(x)
+            super().__init__(queue, plan, x, out, indices)
+
+    monkeypatch.setattr(transfers, "PIECE", 4000)
+    monkeypatch.setattr(transfers, "_Piece", Noted)
+    with devices.pretend(unified=False), DEVICES[0].on():
+        yield sent
+
+
+def test_what_cannot_be_cut_goes_whole(queue, pieces):
+    """The size of a piece is a wish; what the device has room for is the limit."""
+    x = sample("float32", (1, 1, 90, 80))
+    check("global_avg_pool", x)
+    assert [piece.shape for piece in pieces] == [x.shape]
+    check_max("global_max_pool", x)
+    check_max("max_pool2d", x, 3, stride=1, padding=1)
+    check_gradient("adaptive_avg_pool2d", sample("float32", (1, 1, 31, 17)), x.shape)
+    pieces.clear()
+    check("adaptive_avg_pool2d", sample("float32", (1, 2, 90, 80)), (31, 17))
+    assert len(pieces) > 2
+    assert all(piece.nbytes <= 4000 for piece in pieces)
+
+
+def test_rows_are_cut_before_pixels(queue, pieces):
+    """Pieces of what is innermost in memory would be gathered pixel by pixel."""
+    x = sample("float32", (1, 60, 50, 3))
+    check("adaptive_avg_pool2d", x, (20, 5), data_format="channels_last")
+    assert len(pieces) > 2
+    assert all(piece.flags.c_contiguous for piece in pieces)
+    pieces.clear()
+    check("global_avg_pool", x, data_format="channels_last")
+    assert [piece.shape for piece in pieces] == [x.shape]
+
+
+def test_pixels_are_cut_where_nothing_else_fits(queue, pieces, monkeypatch):
+    from cpool.opencl import transfers
+
+    monkeypatch.setattr(transfers, "_limit", 8000)
+    check("global_avg_pool", sample("float32", (1, 20, 30, 7)), data_format="channels_last")
+    assert all(piece.nbytes <= 8000 for piece in pieces)
+
+
+def test_pieces_take_turns_on_two_queues(queue, pieces, monkeypatch):
+    """One is on its way while another is worked on: that takes a second queue, also beside one of the user's own."""
+    from cpool.opencl import transfers
+
+    used = []
+    noted = transfers._Piece
+
+    def note(mine, *rest):
+        used.append(mine)
+        return noted(mine, *rest)
+
+    monkeypatch.setattr(transfers, "_Piece", note)
+    x = sample("float32", (40, 3, 30, 30))
+    for _ in range(2):
+        result = cpool.adaptive_avg_pool2d(x, 7, backend=queue)
+        assert_same_bits(result, cpool.adaptive_avg_pool2d(x, 7, backend="cpu"))
+    assert used[0] == queue
+    assert len({one.int_ptr for one in used}) == 2
+    assert {(one.context, one.device) for one in used} == {(queue.context, queue.device)}

@@ -159,11 +159,11 @@ def excite(
 
 
 def queues(argument: str, backend: Any) -> tuple[Any, Any]:
-    """The queues of the device that a backend's name stands for, or a queue of the user's own."""
+    """The queues of the device that a backend's name stands for, or a queue of the user's own and one beside it."""
     if isinstance(backend, str):
         return devices.queues(devices.find(argument, backend))
     devices.check_process()
-    return backend, backend
+    return backend, transfers.beside(backend)
 
 
 def copy(x: Any, out: Any) -> None:
@@ -224,5 +224,5 @@ def explained(plan: Plan, queues: tuple[Any, Any]) -> tuple[str, str, int]:
 def clear_cache() -> None:
     """Let go of all programs and tables, and of the contexts they hold."""
     _seen.clear()
-    for known in (pool.known, programs.known, layouts.known, arrays.blanks):
+    for known in (pool.known, programs.known, layouts.known, arrays.blanks, transfers.known):
         known.clear()
