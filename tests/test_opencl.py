@@ -9,6 +9,7 @@ import itertools
 import resource
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -884,3 +885,39 @@ def test_pieces_take_turns_on_two_queues(queue, pieces, monkeypatch):
     assert used[0] == queue
     assert len({one.int_ptr for one in used}) == 2
     assert {(one.context, one.device) for one in used} == {(queue.context, queue.device)}
+
+
+# ---- the demonstration ---------------------------------------------------------------------------------------
+
+DEMO = Path(__file__).parents[1] / "examples" / "demo.py"
+BESIDE = f"""
+import runpy, sys
+import numpy as np
+{{before}}
+sys.path.insert(0, {str(DEMO.parent)!r})
+print(runpy.run_path({str(DEMO)!r})["beside_opencl"](np.random.default_rng(0)))
+"""
+
+
+def test_the_demonstration_needs_the_device_that_was_asked_for():
+    if not DEMO.exists():
+        missing("examples", "the examples do not lie beside the tests")
+    without = BESIDE.format(before="sys.modules['pyopencl'] = None")
+    told = run_python(without)
+    assert told.endswith("True\n")
+    assert "No OpenCL device here" in told
+    assert run_python(without, CPOOL_TEST_OPENCL="any").endswith("False\n")
+
+
+def test_the_demonstration_says_why_a_device_is_not_used(queue):
+    broken = BESIDE.format(
+        before="import cpool\n"
+        "from cpool.opencl import programs\n"
+        "def fails(*args): raise cpool.BackendUnavailable('no compiler')\n"
+        "programs.Program = fails"
+    )
+    told = run_python(broken)
+    assert told.endswith("True\n")
+    assert "can't be used: no compiler" in told
+    assert run_python(broken, CPOOL_TEST_OPENCL="any").endswith("False\n")
+    assert run_python(BESIDE.format(before=""), CPOOL_TEST_OPENCL="any").endswith("True\n")
