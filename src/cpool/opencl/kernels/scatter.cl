@@ -119,12 +119,12 @@ __kernel void scatter(source grad, ulong grad_offset, source indices, ulong indi
     if (item >= count)
         return;
 #ifdef PLANES_INSIDE /* neighbours are planes */
-    const ulong planes_count = (ulong)meta[PLANES], element = item / planes_count, plane = item - element * planes_count;
+    const ulong many = (ulong)meta[PLANES], element = item / many, plane = item - element * many;
 #else
     const ulong many = (ulong)meta[ELEMENTS], plane = item / many, element = item - plane * many;
 #endif
-    const int plane_axes = (int)meta[PLANE_AXES], output_axes = (int)meta[OUTPUT_AXES], levels = (int)meta[LEVELS];
-    table begins = meta + HEAD, planes = begins + levels, outputs = planes + plane_axes * FIELDS,
+    const int plane_axes = (int)meta[PLANE_AXES], output_axes = (int)meta[OUTPUT_AXES], top = (int)meta[LEVELS] - 1;
+    table begins = meta + HEAD, planes = begins + top + 1, outputs = planes + plane_axes * FIELDS,
           elements = outputs + output_axes * FIELDS;
     source g = grad + grad_offset + at(planes, plane_axes, plane, GRAD_STRIDE);
     source p = indices + indices_offset + at(planes, plane_axes, plane, INDEX_STRIDE);
@@ -132,22 +132,22 @@ __kernel void scatter(source grad, ulong grad_offset, source indices, ulong indi
     extent here[POOLED];
     place_of(elements, (extent)element, here);
     total sum = NOTHING;
-    const ulong end = (ulong)meta[OUTPUTS], length = (ulong)outputs[LENGTH];
-    const long grad_step = outputs[GRAD_STRIDE], index_step = outputs[INDEX_STRIDE];
+    const ulong end = (ulong)meta[OUTPUTS];
+    int level = top;
     for (ulong o = 0; o < end;) {
-        int level = levels - 1;
-        while (o & (span_of(level) - 1)) /* the largest box that begins here */
-            level--;
-        while (level >= 0 && is_in(boxes + begins[level] + (long)(o >> (CHUNK_BITS + FAN_BITS * level)), here))
-            level--;
-        if (level >= 0) {
+        if (!is_in(boxes + begins[level] + (long)(o >> (CHUNK_BITS + FAN_BITS * level)), here)) {
             o += span_of(level);
+        } else if (level > 0) {
+            level--;
             continue;
+        } else {
+            for (const ulong last = min(o + span_of(0), end); o < last; o++)
+                if (*(const __global long *)(p + at(outputs, output_axes, o, INDEX_STRIDE)) == (long)element)
+                    add(&sum, value_at(g + at(outputs, output_axes, o, GRAD_STRIDE)));
+            tidy(&sum);
         }
-        for (const ulong last = min(o + span_of(0), end); o < last; o++)
-            if (*(const __global long *)(p + at(outputs, output_axes, o, INDEX_STRIDE)) == (long)element)
-                add(&sum, value_at(g + at(outputs, output_axes, o, GRAD_STRIDE)));
-        tidy(&sum);
+        while (level < top && !(o & (span_of(level + 1) - 1))) /* the largest box that begins here */
+            level++;
     }
     target to = out + out_offset + at(planes, plane_axes, plane, OUT_STRIDE);
     for (int a = 0; a < POOLED; a++)
