@@ -22,6 +22,7 @@ help:
 	@echo "make clean   remove all that was made, environments too"
 
 demo: $(VENV)/.installed
+	@$(OPENCL) || echo "PyOpenCL and PoCL can't be had here, so there is no OpenCL to see"
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.installed
@@ -88,6 +89,10 @@ $(VENV)/.installed: $(VENV)/.tools $(VENV)/.switches $(NATIVE)
 $(VENV)/.dev: $(VENV)/.installed pyproject.toml
 	$(PIP) "cpool[dev]"
 	@touch $@
+
+# An OpenCL device, even if only PoCL's: for the demonstration, where wheels are to be had.
+OPENCL = $(BIN)/python -c "import pyopencl" 2>/dev/null || \
+	$(PIP) --only-binary :all: --retries 1 --timeout 10 "cpool[pocl]" 2>/dev/null
 
 # What an extra ("docs", "peers") names, and what cpool itself needs, in an environment of its own.
 EXTRA = from importlib.metadata import requires as r; import sys; \

@@ -10,6 +10,7 @@ import itertools
 import re
 import resource
 import threading
+import time
 import weakref
 from pathlib import Path
 
@@ -939,10 +940,12 @@ def test_host_arrays_in_pieces(engines_here, queue, name, monkeypatch):
         x = sample("float32", (1, 1, 90, 80))
         check("adaptive_avg_pool2d", x, (31, 17))
         check("avg_pool2d", x, (5, 3), stride=(2, 3), dilation=(3, 2))
-        with pytest.raises(MemoryError, match=r"one window or plane takes 28800 bytes, and the device takes 4000 at"):
+        with pytest.raises(MemoryError, match=r"one window takes 28800 bytes, and the device takes 4000; use backend="):
             cpool.adaptive_avg_pool2d(x, 1)
-        with pytest.raises(MemoryError, match="and the device takes 4000 at a time; use backend='cpu'"):
+        with pytest.raises(MemoryError, match=r"one plane, whose indices .* 28800 bytes, and the device takes 4000"):
             cpool.adaptive_max_pool2d(x, (31, 17), return_indices=True)
+        with pytest.raises(MemoryError, match="the gradient of one plane takes 28800 bytes, and the device takes"):
+            cpool.adaptive_avg_pool2d_backward(cpool.adaptive_avg_pool2d(x, (31, 17)), x.shape)
         monkeypatch.setattr(transfers, "_limit", None)
         check("adaptive_avg_pool2d", x, 1)
 
@@ -1323,3 +1326,190 @@ def test_arrays_with_other_strides_come_back(queue):
         d = there(queue, x)
         assert d.strides == x.strides
         assert_same_bits(back(d), x)
+
+
+# ---- gradients of the largest: bounds of outputs ---------------------------------------------------------
+
+
+def scattered(queue, grad, indices, shape, axes):
+    """The gradient of the largest on the device and on the CPU, for these axes."""
+    back_of = cpool.adaptive_max_pool_backward
+    return (
+        back(back_of(there(queue, grad), there(queue, indices), shape, axes=axes)),
+        back_of(grad, indices, shape, axes=axes),
+    )
+
+
+@pytest.mark.parametrize(("fp64", "few"), [(True, 2**31), (False, 2**31), (True, 1)])
+def test_gradients_of_large_planes(engines_here, queue, fp64, few, monkeypatch):
+    """As many outputs as it takes for several levels of bounds; in order, in no order, all for one element."""
+    from cpool.opencl import devices, layouts
+
+    if fp64 and engines_here[0].refuses_doubles():
+        pytest.skip("the device has no doubles")
+    monkeypatch.setattr(layouts, "FEW", few)  # below it elements are numbered in 32 bits
+    random = np.random.default_rng(7)
+    with devices.pretend(fp64=fp64):
+        for shape, size, axes in (
+            ((1, 2, 90, 101), (45, 51), (2, 3)),
+            ((2, 20, 31, 1, 17), (10, 31, 9), (1, 2, 4)),
+            ((80, 2, 90), (40, 45), (0, 2)),
+            ((1, 3000), (2999,), (1,)),
+        ):
+            x = random.integers(-4, 5, shape).astype(np.float32)
+            _, indices = cpool.adaptive_max_pool(x, size, return_indices=True, axes=axes, backend="cpu")
+            grad = random.integers(-99, 99, indices.shape).astype(np.float32)  # their sums are exact in any order
+            elements = int(np.prod([shape[a] for a in axes]))
+            for places in (
+                indices,
+                random.integers(0, elements, indices.shape),
+                np.full(indices.shape, elements - 1),
+                np.sort(random.integers(0, 9, indices.shape), axis=axes[0]),
+            ):
+                found, expected = scattered(queue, grad, places, shape, axes)
+                assert_same_bits(found, expected)
+            found, expected = scattered(queue, grad[..., ::-1], indices[..., ::-1], shape, axes)
+            assert_same_bits(found, expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_gradients_keep_the_order_of_outputs(engines_here, queue, dtype):
+    """Sums that round tell in which order they were made: the CPU's, where there are doubles."""
+    if engines_here[0].refuses_doubles():
+        pytest.skip("the device has no doubles")
+    grad = sample(dtype, (1, 2, 90, 80), wide=True)
+    places = np.random.default_rng(3).integers(0, 50, grad.shape)
+    for axes in ((2, 3), (1, 3)):
+        found, expected = scattered(queue, grad, places % (50 if axes == (2, 3) else 8), grad.shape, axes)
+        assert_same_bits(found, expected)
+
+
+@pytest.mark.slow
+def test_the_gradient_of_a_plane_grows_with_the_plane(queue):
+    """Sixteen times the elements take less than sixty-four times as long: each looks at few outputs."""
+
+    def seconds(n):
+        x = np.random.default_rng(0).random((1, 1, n, n), np.float32)
+        values, indices = cpool.max_pool2d(x, 2, return_indices=True)
+        d, places = there(queue, values), there(queue, indices)
+        times = []
+        for _ in range(4):
+            begun = time.perf_counter()
+            result = cpool.max_pool2d_backward(d, places, x.shape)
+            result.queue.finish()
+            times.append(time.perf_counter() - begun)
+        assert_same_bits(back(result), cpool.max_pool2d_backward(values, indices, x.shape))
+        return min(times)
+
+    assert seconds(1024) < 64 * max(seconds(256), 5e-3)
+
+
+# ---- pieces ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pieces(engines_here, monkeypatch):
+    """The shapes and packings of what is sent, in pieces of 4000 bytes where that can be."""
+    from cpool.opencl import devices, transfers
+
+    sent = []
+
+    class Noted(transfers._Piece):
+        def __init__(self, queue, plan, x, out, indices):
+            sent.append(x)
+            super().__init__(queue, plan, x, out, indices)
+
+    monkeypatch.setattr(transfers, "PIECE", 4000)
+    monkeypatch.setattr(transfers, "_Piece", Noted)
+    with devices.pretend(unified=False), engines_here[0].on():
+        yield sent
+
+
+def test_what_cannot_be_cut_goes_whole(queue, pieces):
+    """The size of a piece is a wish; what the device has room for is the limit."""
+    x = sample("float32", (1, 1, 90, 80))
+    check("global_avg_pool", x)
+    assert [piece.shape for piece in pieces] == [x.shape]
+    check_max("global_max_pool", x)
+    check_max("max_pool2d", x, 3, stride=1, padding=1)
+    check_gradient("adaptive_avg_pool2d", sample("float32", (1, 1, 31, 17)), x.shape)
+    pieces.clear()
+    check("adaptive_avg_pool2d", sample("float32", (1, 2, 90, 80)), (31, 17))
+    assert len(pieces) > 2
+    assert all(piece.nbytes <= 4000 for piece in pieces)
+
+
+def test_rows_are_cut_before_pixels(queue, pieces):
+    """Pieces of what is innermost in memory would be gathered pixel by pixel."""
+    x = sample("float32", (1, 60, 50, 3))
+    check("adaptive_avg_pool2d", x, (20, 5), data_format="channels_last")
+    assert len(pieces) > 2
+    assert all(piece.flags.c_contiguous for piece in pieces)
+    pieces.clear()
+    check("global_avg_pool", x, data_format="channels_last")
+    assert [piece.shape for piece in pieces] == [x.shape]
+
+
+def test_pixels_are_cut_where_nothing_else_fits(queue, pieces, monkeypatch):
+    from cpool.opencl import transfers
+
+    monkeypatch.setattr(transfers, "_limit", 8000)
+    check("global_avg_pool", sample("float32", (1, 20, 30, 7)), data_format="channels_last")
+    assert all(piece.nbytes <= 8000 for piece in pieces)
+
+
+def test_pieces_take_turns_on_two_queues(queue, pieces, monkeypatch):
+    """One is on its way while another is worked on: that takes a second queue, also beside one of the user's own."""
+    from cpool.opencl import transfers
+
+    used = []
+    noted = transfers._Piece
+
+    def note(mine, *rest):
+        used.append(mine)
+        return noted(mine, *rest)
+
+    monkeypatch.setattr(transfers, "_Piece", note)
+    x = sample("float32", (40, 3, 30, 30))
+    for _ in range(2):
+        result = cpool.adaptive_avg_pool2d(x, 7, backend=queue)
+        assert_same_bits(result, cpool.adaptive_avg_pool2d(x, 7, backend="cpu"))
+    assert used[0] == queue
+    assert len({one.int_ptr for one in used}) == 2
+    assert {(one.context, one.device) for one in used} == {(queue.context, queue.device)}
+
+
+# ---- the demonstration ---------------------------------------------------------------------------------------
+
+DEMO = Path(__file__).parents[1] / "examples" / "demo.py"
+BESIDE = f"""
+import runpy, sys
+import numpy as np
+{{before}}
+sys.path.insert(0, {str(DEMO.parent)!r})
+print(runpy.run_path({str(DEMO)!r})["beside_opencl"](np.random.default_rng(0)))
+"""
+
+
+def test_the_demonstration_needs_the_device_that_was_asked_for():
+    if not DEMO.exists():
+        missing("examples", "the examples do not lie beside the tests")
+    without = BESIDE.format(before="sys.modules['pyopencl'] = None")
+    told = run_python(without)
+    assert told.endswith("True\n")
+    assert "No OpenCL device here" in told
+    assert run_python(without, CPOOL_TEST_OPENCL="any").endswith("False\n")
+
+
+def test_the_demonstration_says_why_a_device_is_not_used(queue):
+    broken = BESIDE.format(
+        before="import cpool\n"
+        "from cpool.opencl import programs\n"
+        "def fails(*args): raise cpool.BackendUnavailable('no compiler')\n"
+        "programs.Program = fails"
+    )
+    told = run_python(broken)
+    assert told.endswith("True\n")
+    assert "can't be used: no compiler" in told
+    assert run_python(broken, CPOOL_TEST_OPENCL="any").endswith("False\n")
+    assert run_python(BESIDE.format(before=""), CPOOL_TEST_OPENCL="any").endswith("True\n")

@@ -290,8 +290,8 @@ def _gather_pairs(
             # Products of the quotient's halves with a divisor below 2**26 are exact, and so is what they leave.
             high = (quotient.view(np.uint64) & np.uint64(2**64 - 2**27)).view(np.float64)
             rest = ((some - high * divisor) - (quotient - high) * divisor) / divisor
-            pairs[(0, *at)] = quotient
-            pairs[(1, *at)] = np.where(np.isfinite(rest) & (divisor < 2**26), rest, 0)
+            pairs[0][at] = quotient
+            pairs[1][at] = np.where(np.isfinite(rest) & (divisor < 2**26), rest, 0)
     lead = tuple(a + 1 for a in axes)
     cpu.run(_plan_to(op, (0, *lead), (PAIR, *back), scale, pairs, into[None]), pairs, into[None])
 

@@ -193,11 +193,11 @@ def excite(
 
 
 def queues(argument: str, backend: Any) -> tuple[Any, Any]:
-    """The queues of the device that a backend's name stands for, or a queue of the user's own."""
+    """The queues of the device that a backend's name stands for, or a queue of the user's own and one beside it."""
     if isinstance(backend, str):
         return devices.queues(devices.find(argument, backend))
     devices.check_process()
-    return backend, backend
+    return backend, transfers.beside(backend)
 
 
 def copy(x: Any, out: Any) -> None:
@@ -267,6 +267,6 @@ def _let_go_of_queues() -> None:
 def clear_cache() -> None:
     """Let go of all programs, tables and queues, and of the contexts they hold."""
     _seen.clear()
-    for known in (pool.known, programs.known, layouts.known, arrays.blanks):
+    for known in (pool.known, programs.known, layouts.known, arrays.blanks, transfers.known):
         known.clear()
     _let_go_of_queues()

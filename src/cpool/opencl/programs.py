@@ -33,6 +33,7 @@ _SCALARS: dict[str, tuple[Any, ...]] = {
     "part": (None, _U64, None, None, _U64, _U32, _U32, _U32, _U32, _U32, None, None),
     "whole": (None, _U64, None, _U64, None, _U64, _U32, None, None, _U64),
     "look": (None, _U64, None, None, _U64, None, None),
+    "enclose": (None, None, _U32, _U64),
     "squeeze": (None, None, None, None, _U64, _U64, _U64),
     "gates": (None, None, None, None, _U64, _U64, _U64),
     "scale": (None, _U64, None, _U64, None, None, _U64),

@@ -13,7 +13,8 @@ from . import arrays, devices, layouts, programs
 from .programs import whole_groups
 
 FILES = ("types.cl", "sums.cl", "scatter.cl")
-CHUNK = 64  # outputs whose indices have common bounds; as in scatter.cl
+CHUNK = 32  # outputs whose indices are known to lie in one box; as in scatter.cl
+FAN = 8  # boxes that lie in one of the next level; as in scatter.cl
 GROUP = 64
 
 Shape = tuple[int, ...]
@@ -33,21 +34,27 @@ def run(grad: Any, indices: Any, out: Any, axes: Shape) -> int | None:
     planes = _merged([(grad.shape[a], grad.strides[a], indices.strides[a], out.strides[a]) for a in order])
     pooled = sorted(axes, reverse=True)
     outputs = _merged([(grad.shape[a], grad.strides[a], indices.strides[a], 0) for a in pooled])
-    places = _merged([(out.shape[a], 0, 0, out.strides[a]) for a in pooled])
+    places = [(out.shape[a], 0, 0, out.strides[a]) for a in pooled if out.shape[a] != 1] or [(1, 0, 0, 0)]
     many, each, length = (product([axis[0] for axis in group]) for group in (planes, outputs, places))
-    chunks = -(-each // CHUNK)
     if not many * length:
         return None if not many * each else 0
-    head = [each, length, chunks, many, len(planes), len(outputs), len(places)]
+    levels = [-(-each // CHUNK)]  # how many boxes each has in a plane
+    while levels[-1] > FAN:
+        levels.append(-(-levels[-1] // FAN))
+    begins = [sum(levels[:level]) for level in range(len(levels))]
+    head = [each, length, many, len(levels), sum(levels), len(planes), len(outputs), *begins]
     meta = np.array([*head, *(n for axis in (*planes, *outputs, *places) for n in axis)], np.int64)
-    options = [f"-DX_{kind}", f"-DO_{kind}", f"-D{sums}"]
+    options = [f"-DX_{kind}", f"-DO_{kind}", f"-D{sums}", f"-DPOOLED={len(places)}"]
+    wide = length >= layouts.FEW
+    if wide:
+        options.append("-DLONG")
     if planes and planes[0][3] == dtype.itemsize:
         options.append("-DPLANES_INSIDE")
     built = programs.program(queue, FILES, tuple(options))
     context, flags = queue.context, cl.mem_flags
     where = layouts.upload(context, meta)
-    units = many * chunks
-    bounds = cl.Buffer(context, flags.READ_WRITE, max(units, 1) * 16)
+    units = many * levels[0]
+    boxes = cl.Buffer(context, flags.READ_WRITE, max(many * sum(levels), 1) * (16 if wide else 8) * len(places))
     wait_for = arrays.before(queue, grad, indices, out)
     event = None
     if units:
@@ -56,17 +63,22 @@ def run(grad: Any, indices: Any, out: Any, axes: Shape) -> int | None:
         wrong = cl.Buffer(context, flags.READ_WRITE | flags.COPY_HOST_PTR, hostbuf=found[1:])
         event = built.kernel("look")(
             queue, *whole_groups(units, built.group("look", GROUP)),
-            indices.base_data, indices.offset, where, bounds, units, bad, wrong,
+            indices.base_data, indices.offset, where, boxes, units, bad, wrong,
             wait_for=wait_for,
         )  # fmt: skip
         cl.enqueue_copy(queue, found[:1], bad, wait_for=[event])
         if found[0]:
             cl.enqueue_copy(queue, found[1:], wrong, wait_for=[event])
             return int(found[1])
+        for level, several in enumerate(levels[1:], 1):
+            event = built.kernel("enclose")(
+                queue, *whole_groups(many * several, built.group("enclose", GROUP)), where, boxes, level,
+                many * several, wait_for=[event],
+            )  # fmt: skip
     items = many * length
     done = built.kernel("scatter")(
         queue, *whole_groups(items, built.group("scatter", GROUP)), grad.base_data, grad.offset, indices.base_data,
-        indices.offset, out.base_data, out.offset, where, bounds, items,
+        indices.offset, out.base_data, out.offset, where, boxes, items,
         wait_for=wait_for if event is None else [event],
     )  # fmt: skip
     arrays.after(queue, done, [out], [grad, indices])

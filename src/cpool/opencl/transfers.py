@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyopencl as cl
@@ -12,15 +12,16 @@ import pyopencl.array as cla
 from numpy.typing import NDArray
 
 from cpool.arrays import empty_aligned, in_lines
-from cpool.plan import Plan, lay_out, memory_order, packed, packed_strides, plans, product
+from cpool.plan import Cache, Plan, lay_out, memory_order, packed, packed_strides, plans, product
 from cpool.windows import Windows
 
 from . import devices, pool, scatter
 from .pool import Memory
+from .programs import PROGRAMS
 
 Array = NDArray[Any]
 
-PIECE = 2**26  # bytes that are sent at a time
+PIECE = 2**26  # bytes that are sent at a time, where what is sent can be cut
 UNIFIED = 2**33  # where nothing is sent
 
 _limit: int | None = None  # for tests: bytes of a buffer at most
@@ -28,11 +29,9 @@ _limit: int | None = None  # for tests: bytes of a buffer at most
 
 def run(plan: Plan, x: Array, out: Array, indices: Array | None, queues: tuple[Any, Any]) -> None:
     """Pool x by the plan into `out`, and where the largest are into `indices`."""
-    can = devices.traits(queues[0].device)
-    most = min(can.allocation, can.memory // 8, UNIFIED if can.unified else PIECE)
     pending: list[_Piece] = []
     try:
-        for number, piece in enumerate(_pieces(plan, x, out, indices, _limit or most)):
+        for number, piece in enumerate(_pieces(plan, x, out, indices, _room(queues[0].device))):
             if len(pending) == 2:
                 pending.pop(0).collect()
             pending.append(_Piece(queues[number % 2], *piece))
@@ -44,6 +43,16 @@ def run(plan: Plan, x: Array, out: Array, indices: Array | None, queues: tuple[A
         raise
 
 
+known: Cache[tuple[Any, Any]] = Cache(entries=PROGRAMS, weight=PROGRAMS)  # queues, and the contexts they need
+
+
+def beside(queue: Any) -> Any:
+    """A second queue of the same context and device: a queue that has an order can't send while it calculates."""
+    context, device = queue.context, queue.device
+    key = context.int_ptr, device.int_ptr
+    return known.get(key, lambda: ((cl.CommandQueue(context, device), context), 1))[0]
+
+
 def fresh(plan: Plan, queue: Any) -> Array:
     """A new array for the result, which a device that shares the host's memory can write in place."""
     memory = None
@@ -52,22 +61,61 @@ def fresh(plan: Plan, queue: Any) -> Array:
     return packed(plan.out_shape, plan.out_order, plan.out_dtype, memory)
 
 
-def _pieces(
-    plan: Plan, x: Array, out: Array, indices: Array | None, most: int
-) -> Iterator[tuple[Plan, Array, Array, Array | None]]:
-    """The work in pieces whose arrays have at most so many bytes each."""
+class _Room(NamedTuple):
+    """Bytes of an array: so many are sent at a time, if it can be cut, and so many at most."""
+
+    piece: int
+    most: int
+
+
+def _room(device: Any) -> _Room:
+    can = devices.traits(device)
+    most = _limit or min(can.allocation, can.memory // 8)
+    return _Room(min(most, UNIFIED if can.unified else PIECE), most)
+
+
+_Part = tuple[Plan, Array, Array, Array | None]
+
+
+def _pieces(plan: Plan, x: Array, out: Array, indices: Array | None, room: _Room) -> Iterator[_Part]:
+    """The work in pieces for which there is room."""
     size = max(x.nbytes, out.nbytes, 0 if indices is None else indices.nbytes)
-    axis = _longest(plan, x, out)
-    if size <= most:
+    parts = _parts(plan, x, out, indices, size, room) if size > room.piece else []
+    if not parts:
         yield _moved(plan, x, out), x, out, indices
-    elif axis is not None:
-        step = max(1, min(x.shape[axis] * most // size, -(-x.shape[axis] // 2)))
-        for first in range(0, x.shape[axis], step):
-            at = (*(slice(None),) * axis, slice(first, first + step))
-            part = replace(plan, x_shape=x[at].shape, out_shape=out[at].shape)
-            yield from _pieces(part, x[at], out[at], None if indices is None else indices[at], most)
-    else:
-        yield from _cut(plan, x, out, most, size)
+    for part in parts:
+        yield from _pieces(*part, room)
+
+
+def _parts(plan: Plan, x: Array, out: Array, indices: Array | None, size: int, room: _Room) -> list[_Part]:
+    """What is too large for a piece in parts, or none if it goes as it is.
+
+    What is innermost in memory is cut last: its parts would be gathered from everywhere.
+    """
+    axis = _longest(plan, x, out)
+    near = [abs(stride) for stride, n in zip(x.strides, x.shape, strict=True) if n > 1]
+    if axis is not None and (len(near) == 1 or abs(x.strides[axis]) > min(near)):
+        return _planes(plan, x, out, indices, axis, size, room.piece)
+    halves = _halves(plan, x, out)
+    larger = max((max(part[1].nbytes, part[2].nbytes) for part in halves), default=size)
+    if larger <= 3 * size // 4:  # where windows share most of it, each half would be sent nearly all
+        return halves
+    if size <= room.most:
+        return []
+    if axis is not None:
+        return _planes(plan, x, out, indices, axis, size, room.most)
+    if larger < size:
+        return halves
+    what = (
+        "the gradient of one plane"
+        if plan.division is not None
+        else "one plane, whose indices are wanted,"
+        if plan.indexed
+        else "one window"
+    )
+    raise MemoryError(
+        f"{plan.operation}: {what} takes {size} bytes, and the device takes {room.most}; use backend='cpu'"
+    )
 
 
 def _longest(plan: Plan, x: Array, out: Array) -> int | None:
@@ -77,29 +125,33 @@ def _longest(plan: Plan, x: Array, out: Array) -> int | None:
     return max(axes, key=lambda a: (abs(x.strides[a]), abs(out.strides[a])), default=None)
 
 
-def _cut(plan: Plan, x: Array, out: Array, most: int, size: int) -> Iterator[tuple[Plan, Array, Array, Array | None]]:
-    """One plane is too large: some of its windows, and what they need."""
+def _planes(plan: Plan, x: Array, out: Array, indices: Array | None, axis: int, size: int, wanted: int) -> list[_Part]:
+    """Some planes at a time, along a kept axis."""
+    parts: list[_Part] = []
+    step = max(1, min(x.shape[axis] * wanted // size, -(-x.shape[axis] // 2)))
+    for first in range(0, x.shape[axis], step):
+        at = (*(slice(None),) * axis, slice(first, first + step))
+        part = replace(plan, x_shape=x[at].shape, out_shape=out[at].shape)
+        parts.append((part, x[at], out[at], None if indices is None else indices[at]))
+    return parts
+
+
+def _halves(plan: Plan, x: Array, out: Array) -> list[_Part]:
+    """Some windows of each plane, and what they need, and the others. Not where elements are told by their number."""
     found = [(a, t) for a, t in zip(plan.axes, plan.tables, strict=True) if t is not None and t.count > 1]
     if not found or plan.indexed or plan.division is not None:
-        raise MemoryError(
-            f"{plan.operation}: one window or plane takes {size} bytes, and the device takes {most} at a time; "
-            "use backend='cpu'"
-        )
+        return []
     axis, table = max(found, key=lambda pair: abs(x.strides[pair[0]]))
-    for part in (slice(None, table.count // 2), slice(table.count // 2, None)):
-        starts, sizes = table.starts[part], table.sizes[part]
+    parts: list[_Part] = []
+    for half in (slice(None, table.count // 2), slice(table.count // 2, None)):
+        starts, sizes = table.starts[half], table.sizes[half]
         low, high = int(starts.min()), int((starts + (sizes - 1) * table.step).max()) + 1
-        some = Windows(high - low, starts - low, sizes, table.counted[part], table.step)
+        some = Windows(high - low, starts - low, sizes, table.counted[half], table.step)
         tables = tuple(some if a == axis else t for a, t in zip(plan.axes, plan.tables, strict=True))
         before = (slice(None),) * axis
-        less, result = x[(*before, slice(low, high))], out[(*before, part)]
-        if less.nbytes >= x.nbytes and result.nbytes >= out.nbytes:
-            raise MemoryError(
-                f"{plan.operation}: a window takes {size} bytes, and the device takes {most} at a time; "
-                "use backend='cpu'"
-            )
-        smaller = replace(plan, tables=tables, x_shape=less.shape, out_shape=result.shape)
-        yield from _pieces(smaller, less, result, None, most)
+        less, result = x[(*before, slice(low, high))], out[(*before, half)]
+        parts.append((replace(plan, tables=tables, x_shape=less.shape, out_shape=result.shape), less, result, None))
+    return parts
 
 
 def _moved(plan: Plan, x: Array, out: Array) -> Plan:
@@ -180,8 +232,7 @@ class _Piece:
 
 def scattered(grad: Array, indices: Array, out: Array, axes: tuple[int, ...], queues: tuple[Any, Any]) -> int | None:
     """`scatter.run` for arrays of the host, some planes at a time. An index that lies in no plane, or None."""
-    can = devices.traits(queues[0].device)
-    most = _limit or min(can.allocation, can.memory // 8)
+    most = _room(queues[0].device).most
     size = max(out.nbytes, indices.nbytes)
     kept = [a for a in range(grad.ndim) if a not in axes and grad.shape[a] > 1]
     if size > most and kept:
@@ -194,7 +245,9 @@ def scattered(grad: Array, indices: Array, out: Array, axes: tuple[int, ...], qu
                 return wrong
         return None
     if size > most:
-        raise MemoryError(f"one plane takes {size} bytes, and the device takes {most} at a time; use backend='cpu'")
+        raise MemoryError(
+            f"the gradient of one plane takes {size} bytes, and the device takes {most}; use backend='cpu'"
+        )
     queue = queues[0]
     there, places = (cla.to_device(queue, np.asarray(a, a.dtype.newbyteorder("="), order="C")) for a in (grad, indices))
     result = cla.empty(queue, out.shape, out.dtype)
