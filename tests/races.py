@@ -78,6 +78,10 @@ def run() -> None:
                     same(cpool.adaptive_avg_pool2d_backward(there(values), shape, **on), expected)
                     expected = cpool.adaptive_max_pool2d_backward(values, indices, shape, **on)
                     same(cpool.adaptive_max_pool2d_backward(there(values), there(indices), shape, **on), expected)
+            x = random.random((1, 1, 40, 38)).astype(np.float32)  # boxes of boxes of outputs
+            values, indices = cpool.max_pool2d(x, 3, 2, 1, return_indices=True)
+            expected = cpool.max_pool2d_backward(values, indices, x.shape)
+            same(cpool.max_pool2d_backward(there(values), there(indices), x.shape), expected)
             x = random.random((1, 8, 3, 3)).astype(np.float32)
             weights = [random.random(s).astype(np.float32) for s in ((2, 8), (2,), (8, 2), (8,))]
             same(cpool.squeeze_excite(there(x), *weights), cpool.squeeze_excite(x, *weights))
