@@ -643,6 +643,7 @@ static int run_sparse(const cpool_scatter *c, const piece *p, table *t, int *els
 static const struct {
     int64_t room, share;
 } frames[] = {{FEW, 8}, {FEW, 2}, {SUMS, 2}};
+enum { LARGEST = sizeof frames / sizeof *frames - 1 };
 
 static piece piece_at(const cpool_scatter *c, const char *grad, const int64_t *indices, char *out, int64_t unit)
 {
@@ -674,7 +675,8 @@ enum cpool_scattered cpool_scatter_run(const cpool_scatter *c, const char *grad,
     enum outcome outcome = DONE;
     int elsewhere = 0;
     int64_t unit = begin;
-    size_t frame = 0;
+    const int64_t accumulators = (c->type == CPOOL_F64 ? 2 : 1) * c->length * c->inner;
+    size_t frame = accumulators <= PASS ? LARGEST : 0; /* what fits need not slide */
     /* Planes are alike: what doesn't do for one is not tried for the next. */
     while (!c->zeros && unit < end && outcome == DONE) {
         const piece p = piece_at(c, grad, indices, out, unit);
@@ -697,7 +699,7 @@ enum cpool_scattered cpool_scatter_run(const cpool_scatter *c, const char *grad,
         }
         if (sparse && run_sparse(c, &p, t, &elsewhere)) /* each for itself: how work is cut must not matter */
             continue;
-        for (outcome = TOO_FAR; frame < sizeof frames / sizeof *frames; frame++)
+        for (outcome = TOO_FAR; frame <= LARGEST; frame++)
             if ((outcome = run_sliding(c, &p, memory, frames[frame].room, frames[frame].share)) != TOO_FAR)
                 break;
         if (outcome == DONE || outcome == BAD)
