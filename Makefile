@@ -22,8 +22,8 @@ help:
 	@echo "make clean   remove all that was made, environments too"
 
 demo: $(VENV)/.installed
-	@$(OPENCL) || echo "PyOpenCL and PoCL can't be had here, so there is no OpenCL to see"
-	$(BIN)/python examples/demo.py
+	@$(POCL) || echo "PyOpenCL and PoCL can't be had here, so there is no OpenCL to see"
+	PYTHONPATH="$$(echo $(CURDIR)/$(VENV)-pocl/lib/python*/site-packages)" $(BIN)/python examples/demo.py
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
@@ -90,15 +90,14 @@ $(VENV)/.dev: $(VENV)/.installed pyproject.toml
 	$(PIP) "cpool[dev]"
 	@touch $@
 
-# An OpenCL device, even if only PoCL's: for the demonstration, where wheels are to be had.
-OPENCL = $(BIN)/python -c "import pyopencl" 2>/dev/null || \
-	$(PIP) --only-binary :all: --retries 1 --timeout 10 "cpool[pocl]" 2>/dev/null
+# An OpenCL device, even if only PoCL's, for the demonstration: where wheels are to be had, and apart from the tests.
+POCL = PIP_ONLY_BINARY=:all: PIP_RETRIES=1 PIP_TIMEOUT=10 $(MAKE) --silent $(VENV)-pocl/.installed 2>/dev/null
 
 # What an extra ("docs", "peers") names, and what cpool itself needs, in an environment of its own.
 EXTRA = from importlib.metadata import requires as r; import sys; \
 	print(*(n.split(";")[0] for n in r("cpool") if "extra ==" not in n or sys.argv[1] in n.split(";")[1]), sep="\n")
 
-$(VENV)-docs/.installed $(VENV)-peers/.installed: $(VENV)-%/.installed: $(VENV)/.installed
+$(VENV)-docs/.installed $(VENV)-peers/.installed $(VENV)-pocl/.installed: $(VENV)-%/.installed: $(VENV)/.installed
 	$(BIN)/python -m venv $(VENV)-$*
 	$(BIN)/python -c '$(EXTRA)' $* >$(VENV)-$*/requirements.txt
 	$(VENV)-$*/bin/python -m pip install --quiet --requirement $(VENV)-$*/requirements.txt

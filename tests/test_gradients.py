@@ -27,7 +27,9 @@ from helpers import (
     call,
     call_backward,
     call_max,
+    check,
     check_gradient,
+    check_max,
     dtype_of,
     exact_gradient,
     exact_max,
@@ -1427,6 +1429,17 @@ def test_any_adaptive(engine, data):
         if grad.dtype.kind != "c":
             indices = np.random.default_rng(0).integers(0, math.prod(shape[a] for a in axes), wanted)
             check_gradient("adaptive_max_pool", grad, shape, indices=indices, axes=axes)
+
+
+def test_windows_of_one_element_each_that_are_out_of_order(engine):
+    """Padding takes the first tap of the first window, dilation the second of the second."""
+    options = {"stride": 2, "padding": ((1, 0),), "dilation": 3, "ceil_mode": True, "axes": 0}
+    table = cpool.strided_windows(4, 2, 2, padding=(1, 0), dilation=3, ceil_mode=True)
+    assert (table.starts.tolist(), table.sizes.tolist()) == ([2, 1], [1, 1])
+    for dtype in ("float16", "float32", "float64"):
+        check_gradient("avg_pool", sample(dtype, (2,)), (4,), (2,), **options)
+        check("avg_pool", sample(dtype, (4,)), (2,), **options)
+        check_max("max_pool", sample(dtype, (4,)), (2,), **options)
 
 
 @given(engines(), st.data())

@@ -215,7 +215,8 @@ class Strided:
         starts = first + skipped * d
         inside = np.minimum(k, (self.length - 1 - first) // d + 1) - skipped
         counted = np.minimum(k, (self.length + self.after - 1 - first) // d + 1) if self.included else inside.copy()
-        step = d if int(inside.max()) > 1 else 1  # else there is no next tap
+        # Without a next tap there is no step; but windows out of order, as padding makes them, are told by theirs.
+        step = d if int(inside.max()) > 1 or bool((np.diff(starts) < 0).any()) else 1
         return _table(self.length, starts, inside, counted, step)
 
 
