@@ -10,10 +10,8 @@ import pyopencl as cl
 from cpool.plan import memory_order
 
 from . import arrays, layouts, programs
-from .programs import whole_groups
 
 FILES = ("types.cl", "excite.cl")
-GROUP = 64
 
 
 def run(
@@ -34,14 +32,14 @@ def run(
     wait_for = arrays.before(queue, x, means, out)
     if reduced:
         event = built.kernel("squeeze")(
-            queue, *whole_groups(images * reduced, built.group("squeeze", GROUP)),
+            queue, *built.sizes("squeeze", images * reduced),
             means.base_data, sent[0], sent[1], hidden, channels, reduced,
             images * reduced,
             wait_for=wait_for,
         )  # fmt: skip
         wait_for = [*wait_for, event]
     event = built.kernel("gates")(
-        queue, *whole_groups(images * channels, built.group("gates", GROUP)),
+        queue, *built.sizes("gates", images * channels),
         hidden, sent[2], sent[3], gates, reduced, channels,
         images * channels,
         wait_for=wait_for,
@@ -52,7 +50,7 @@ def run(
         meta += [x.shape[axis], x.strides[axis], out.strides[axis], factor]
     table = layouts.upload(context, np.array(meta, np.int64))
     event = built.kernel("scale")(
-        queue, *whole_groups(x.size, built.group("scale", GROUP)),
+        queue, *built.sizes("scale", x.size),
         x.base_data, x.offset, out.base_data, out.offset, table, gates, x.size,
         wait_for=[event],
     )  # fmt: skip

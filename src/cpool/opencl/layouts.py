@@ -115,8 +115,6 @@ def _sum_of(plan: Plan, kind: str, device: Any) -> tuple[str, int]:
     doubles = devices.traits(device).fp64
     if plan.reducer == "max":
         return "LARGEST", 32
-    check_doubles(plan.item, device, "x")
-    check_doubles(plan.out_item, device, "the result")
     if kind in _SINGLE and doubles:
         return "SUM_DOUBLE", 8
     if kind in (*_SINGLE, "F64"):

@@ -82,9 +82,8 @@ def run(queue: Any, plan: Plan, x: Memory, out: Memory, where: Memory | None, wa
         share.column_parts, launch.scratch, found,
         wait_for=wait_for,
     )  # fmt: skip
-    group = built.group("whole", min(64, share.lanes * share.results))
     return built.kernel("whole")(
-        queue, *programs.whole_groups(total, group), x.buffer, x.offset, out.buffer, out.offset,
+        queue, *built.sizes("whole", total, share.lanes * share.results), x.buffer, x.offset, out.buffer, out.offset,
         layout.meta, total, share.parts, found, index, index_offset,
         wait_for=[event],
     )  # fmt: skip

@@ -17,6 +17,7 @@ from cpool.plan import Cache
 from . import devices
 
 PROGRAMS = 64  # kept at most; a program holds its context
+GROUP = 64  # items of a group at most, where they have nothing to do with each other
 
 # PoCL as PyPI has it is of 2022, and can't compile for processors that its LLVM had not heard of.
 NEWER = (
@@ -101,6 +102,11 @@ class Program:
             wanted //= 2
         return wanted
 
+    def sizes(self, name: str, items: int, wanted: int = GROUP) -> tuple[tuple[int], tuple[int]]:
+        """Of a launch of at least so many items, in groups of at most GROUP: OpenCL 1.2 has whole ones only."""
+        group = self.group(name, min(wanted, GROUP))
+        return (-(-items // group) * group,), (group,)
+
 
 known: Cache[Program] = Cache(entries=PROGRAMS, weight=PROGRAMS)
 
@@ -112,8 +118,3 @@ def program(queue: Any, files: tuple[str, ...], options: tuple[str, ...]) -> Pro
         options = (*options, "-DFP64")
     key = (context.int_ptr, device.int_ptr, files, options)
     return known.get(key, lambda: (Program(context, device, files, options), 1))
-
-
-def whole_groups(items: int, group: int) -> tuple[tuple[int], tuple[int]]:
-    """The sizes of a launch of at least so many items: OpenCL 1.2 has whole work-groups only."""
-    return (-(-items // group) * group,), (group,)

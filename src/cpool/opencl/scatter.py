@@ -10,12 +10,10 @@ import pyopencl as cl
 from cpool.plan import memory_order, product
 
 from . import arrays, devices, layouts, programs
-from .programs import whole_groups
 
 FILES = ("types.cl", "sums.cl", "scatter.cl")
 CHUNK = 32  # outputs whose indices are known to lie in one box; as in scatter.cl
 FAN = 8  # boxes that lie in one of the next level; as in scatter.cl
-GROUP = 64
 
 Shape = tuple[int, ...]
 
@@ -62,7 +60,7 @@ def run(grad: Any, indices: Any, out: Any, axes: Shape) -> int | None:
         bad = cl.Buffer(context, flags.READ_WRITE | flags.COPY_HOST_PTR, hostbuf=found[:1])
         wrong = cl.Buffer(context, flags.READ_WRITE | flags.COPY_HOST_PTR, hostbuf=found[1:])
         event = built.kernel("look")(
-            queue, *whole_groups(units, built.group("look", GROUP)),
+            queue, *built.sizes("look", units),
             indices.base_data, indices.offset, where, boxes, units, bad, wrong,
             wait_for=wait_for,
         )  # fmt: skip
@@ -72,12 +70,12 @@ def run(grad: Any, indices: Any, out: Any, axes: Shape) -> int | None:
             return int(found[1])
         for level, several in enumerate(levels[1:], 1):
             event = built.kernel("enclose")(
-                queue, *whole_groups(many * several, built.group("enclose", GROUP)), where, boxes, level,
+                queue, *built.sizes("enclose", many * several), where, boxes, level,
                 many * several, wait_for=[event],
             )  # fmt: skip
     items = many * length
     done = built.kernel("scatter")(
-        queue, *whole_groups(items, built.group("scatter", GROUP)), grad.base_data, grad.offset, indices.base_data,
+        queue, *built.sizes("scatter", items), grad.base_data, grad.offset, indices.base_data,
         indices.offset, out.base_data, out.offset, where, boxes, items,
         wait_for=wait_for if event is None else [event],
     )  # fmt: skip

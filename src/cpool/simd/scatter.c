@@ -348,6 +348,15 @@ static void load(const cpool_scatter *c, const char *grad, int64_t count, int64_
             cpool_load_floats(c->type, grad + o * c->inner * c->size, b, some + o * b);
 }
 
+/* Add the next gradients, floats as they are, others as the doubles that `some` holds of them. Up to where it came. */
+static int64_t add_next(const cpool_scatter *c, const int64_t *index, const char *grad, const double *some, int64_t from,
+                        int64_t count, const sums *s)
+{
+    if (c->type == CPOOL_F32)
+        return add_floats(index, c->inner, grad, c->inner, from, count, s);
+    return (s->low ? add_pairs : add_doubles)(index, c->inner, (const char *)some, s->b, from, count, s);
+}
+
 /* Round the first `n` elements of these sums and put them to where they belong. */
 static void put(const cpool_scatter *c, const piece *p, const sums *s, int64_t n)
 {
@@ -415,9 +424,7 @@ static enum outcome run_sliding(const cpool_scatter *c, const piece *p, double *
         if (!straight)
             load(c, grad, count, b, some);
         for (int64_t at = 0;; at++) {
-            at = straight ? add_floats(index, inner, grad, inner, at, count * b, &s)
-                 : pairs  ? add_pairs(index, inner, (const char *)some, b, at, count * b, &s)
-                          : add_doubles(index, inner, (const char *)some, b, at, count * b, &s);
+            at = add_next(c, index, grad, some, at, count * b, &s);
             if (at == count * b)
                 break;
             const int64_t element = index[at / b * inner + at % b];
@@ -444,7 +451,7 @@ static enum outcome run_sliding(const cpool_scatter *c, const piece *p, double *
 static enum outcome run_together(const cpool_scatter *c, const piece *p, int64_t planes, double *memory)
 {
     const int64_t b = c->inner, size = c->length * b, n = c->outputs * b;
-    const int pairs = c->type == CPOOL_F64, straight = c->type == CPOOL_F32;
+    const int pairs = c->type == CPOOL_F64;
     double *some = memory + SUMS;
     sums all = {memory, pairs ? memory + FEW / 2 : NULL, 0, planes * c->length, b, c->far, 0, 0};
     sums_clear(&all, 0, all.n);
@@ -452,11 +459,9 @@ static enum outcome run_together(const cpool_scatter *c, const piece *p, int64_t
         const int64_t *index = p->index + plane * n;
         const char *grad = p->grad + plane * n * c->size;
         const sums s = {all.acc + plane * size, pairs ? all.low + plane * size : NULL, 0, c->length, b, c->far, 0, 0};
-        if (!straight)
+        if (c->type != CPOOL_F32)
             cpool_load_floats(c->type, grad, n, some);
-        if ((straight ? add_floats(index, b, grad, b, 0, n, &s)
-             : pairs  ? add_pairs(index, b, (const char *)some, b, 0, n, &s)
-                      : add_doubles(index, b, (const char *)some, b, 0, n, &s)) < n)
+        if (add_next(c, index, grad, some, 0, n, &s) < n)
             return BAD;
     }
     if (pairs && !join_pairs(&all, all.n))
@@ -607,11 +612,9 @@ static INLINE int put_among(const cpool_scatter *c, const piece *p, table *t, in
 /* Whether it could be done: not with too many elements that get more than one, nor with sums that are not finite. */
 static int run_sparse(const cpool_scatter *c, const piece *p, table *t, int *elsewhere)
 {
-    const int64_t inner = c->inner, b = p->b, n = p->n;
-    const int64_t lines = c->zeros ? 0 : b == inner ? 1 : n;
     uintptr_t page = 0;
-    for (int64_t i = 0; i < lines; i++)
-        memset(p->to + i * inner * c->size, 0, (size_t)(b == inner ? n * b * c->size : b * c->size));
+    if (!c->zeros)
+        clear(c, p, 0, p->n, p->n);
     for (int64_t k = 0; k < c->chunks; k++) {
         if (misses(p, k))
             continue;
