@@ -293,7 +293,14 @@ def test_rows_in_turn_add_up_as_rows_together(dtype, simd, monkeypatch):
                 ("global_avg_pool", (1, 261, 257, channels) if channels == 17 else (1, 19, 23, channels), None, {}),
             )
         ]
+        wide = sample(dtype, (2, 3, 19, 1303), wide=True)
+        rows = [(wide, {}), (wide.transpose(0, 2, 3, 1).copy(), LAST)]
+        for x, last in rows:
+            results.append((check if far else call)("adaptive_avg_pool2d", x, (4, 157), **last))
+            results.append(call("avg_pool2d", x, (9, 3), stride=2, padding=1, **last))
+            results.append(call("adaptive_avg_pool2d", x, (19, 157), **last))
         if dtype != "complex64":
+            results += [cpool.adaptive_max_pool2d(x, (4, 157), **last) for x, last in rows]
             x = sample(dtype, (2, 11, 9, 263))
             results += cpool.adaptive_max_pool2d(x, (3, 1), return_indices=True, **LAST)
             results.append(cpool.adaptive_max_pool2d(x, (3, 1), **LAST))

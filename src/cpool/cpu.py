@@ -218,6 +218,7 @@ LINES = 64  # the most of them; as in simd/walk.c
 STRIP = 64  # elements of a line that AVX-512 keeps in registers
 PAD = 16
 FAR = 2**25  # bytes of an input from which on it is read in the order of memory, and asked for early
+FAR_LINE = 512  # elements of its lines: what they need is not to be driven out of L1
 FAR_ROW = 2048  # bytes of a pixel's channels, if there are several, for which that is worth it
 TAPS = 64  # of windows that channels pass one strip after the other
 UNITS = 8  # pieces that the work on something large should have, at least
@@ -322,8 +323,8 @@ def _alike(outer: tuple[Pooled, ...], rows: Int64s) -> Int64s | None:
     return np.asarray(ends[np.searchsorted(ends, at, side="right")] - at, np.int64)
 
 
-def _tiles(inner: dict[str, Any], channels: int, repeat: bool) -> list[dict[str, Any]]:
-    """Runs of inner windows whose columns make a line of about LINE elements."""
+def _tiles(inner: dict[str, Any], channels: int, repeat: bool, line: int = LINE) -> list[dict[str, Any]]:
+    """Runs of inner windows whose columns make a line of about so many elements."""
     start, count, step = inner["start"], inner["count"], inner["step"]
     # Padding and dilation together put windows out of order: the least still to come, the most so far.
     least = np.minimum.accumulate(start[::-1])[::-1]
@@ -331,7 +332,7 @@ def _tiles(inner: dict[str, Any], channels: int, repeat: bool) -> list[dict[str,
     tiles = []
     seen: dict[tuple[bytes, bytes], dict[str, Any]] = {}  # those of a long axis are mostly alike
     first, m = 0, inner["m"]
-    most = max(1, LINE // channels)
+    most = max(1, line // channels)
     while first < m:
         column = int(least[first])
         last = min(int(np.searchsorted(most_so_far, column + most, side="right")), first + most)
@@ -460,6 +461,7 @@ def build(plan: Plan) -> _kernels.Call:
         path = "copy"
     if path == "wide" and plan.lanes == LANES and step > 1:
         pack = True
+    far = plan.elements * size > FAR and (path == "rows" or channels == 1 or channels * size >= FAR_ROW)
     kind = _kind(code, path, plan.reducer)
     tiles: list[dict[str, Any]] = []
     channel_tile = min(channels, LINE if path != "copy" else 8 * LINE)
@@ -472,7 +474,8 @@ def build(plan: Plan) -> _kernels.Call:
         channel_tile = min(channel_tile, max(-(-channels // (pieces * STRIP)), 1) * STRIP)
     group = 1
     if path == "rows":
-        tiles = [] if empty else _tiles(spec_inner, channels, plan.reducer == "max")
+        line = FAR_LINE if far and max_rows > 1 else LINE
+        tiles = [] if empty else _tiles(spec_inner, channels, plan.reducer == "max", line)
         acc = max((t["columns"] for t in tiles), default=1) * channels
         sums = max((t["last"] - t["first"] for t in tiles), default=1) * channels
     elif path == "lanes":
@@ -543,7 +546,7 @@ def build(plan: Plan) -> _kernels.Call:
         "channel_out": channel_out,
         "channel_tile": channel_tile,
         "quick": max_rows * width <= TAPS,
-        "far": plan.elements * plan.item.itemsize > FAR and (channels == 1 or channels * plan.item.itemsize >= FAR_ROW),
+        "far": far,
         "lanes": plan.lanes,
         "tiles": tiles,
         "divisor_row": rows,

@@ -60,8 +60,8 @@ static inline __attribute__((always_inline)) int NAME(strip)(const cpool_job *jo
     const int64_t rows = job->rows, run = job->run, step = job->run_step;
     const int64_t *off = job->off;
     /* Rows of a few lines of cache each: the processor's own prefetching loses its way between them. */
-    const int64_t pitch = run > 1 ? step : rows > 1 ? off[1] - off[0] : 0;
-    const int64_t ahead = pitch * (pitch < SHORT_ROW && -pitch < SHORT_ROW ? 2 * AHEAD : AHEAD);
+    const int64_t pitch = cpool_pitch(job);
+    const int64_t ahead = cpool_ahead(pitch, pitch < SHORT_ROW && pitch > -SHORT_ROW ? 2 * AHEAD : AHEAD);
 #define PREFETCH(p)                                                                                                \
     for (int u = 0; u < count; u += 64 / (8 * SIZE))                                                               \
     cpool_prefetch((p), ahead + 8 * SIZE * u)
@@ -167,10 +167,10 @@ static inline __attribute__((always_inline)) void NAME(line)(const cpool_job *jo
     }
     /* What comes from afar comes fastest in its own order: a row at a time. */
     const int together = job->far ? 1 : ROWS;
+    const int64_t ahead = cpool_ahead(cpool_pitch(job), ROWS);
     const char *p[ROWS];
     int filled = 0, add = job->add;
-#define ADD_ROWS                                                                                                   \
-    NAME(rows)(p, filled, job->far ? AHEAD_FAR : filled > 1 ? filled * (p[1] - p[0]) : 0, acc, job->plane, n, add)
+#define ADD_ROWS NAME(rows)(p, filled, ahead, acc, job->plane, n, add)
     for (int64_t r = 0; r < job->rows; r++)
         for (int64_t t = 0; t < job->run; t++) {
             p[filled++] = base + job->off[r] + t * job->run_step;
@@ -305,6 +305,18 @@ static void NAME(direct)(const cpool_job *lines, int64_t count, const cpool_fold
             }
 #endif
             vf v[8];
+            if (f->vectors == 1 && i + 8 <= f->outputs && f->start[i + 7] + 8 <= n) {
+                for (int k = 0; k < 8; k += 64 / (8 * SIZE))
+                    cpool_prefetch(line + f->start[i + k] * SIZE, AHEAD_BYTES);
+                if (f->uniform && f->count[0] == 8)
+                    for (int k = 0; k < 8; k++)
+                        v[k] = WIDE(XLD(line + f->start[i + k] * SIZE));
+                else
+                    for (int k = 0; k < 8; k++)
+                        v[k] = WIDE(KEEP(XLD(line + f->start[i + k] * SIZE), (int)f->count[i + k]));
+                FN(f_st)(sums + i, FOLD8(v));
+                continue;
+            }
             int64_t some = f->outputs - i < 8 ? f->outputs - i : 8;
             for (int64_t k = 0; k < some; k++) {
                 const char *p = line + f->start[i + k] * SIZE;
@@ -448,7 +460,7 @@ static inline __attribute__((always_inline)) double *NAME(windows)(const cpool_j
 {
     const char *base = job->base;
     /* Between rows there are gaps, which the processor's own prefetching would rather fill; long ones outrun it. */
-    const int64_t ahead = job->rows > AHEAD_ROWS ? job->off[AHEAD_ROWS] - job->off[0] : job->far ? AHEAD_FAR : 0;
+    const int64_t ahead = job->rows > FEW_ROWS ? cpool_ahead(job->off[1] - job->off[0], AHEAD_ROWS) : job->far ? AHEAD_FAR : 0;
     for (int64_t t = 0; t < job->run; t++, base += job->run_step) {
         A a[4];
         NAME(window)(job, base, ahead, a, vectors);

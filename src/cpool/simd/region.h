@@ -25,9 +25,17 @@
 
 #define AHEAD 16 /* rows, and twice as many short ones */
 #define SHORT_ROW 512 /* bytes from row to row, at least, of one that isn't short */
-#define AHEAD_BYTES 1536
-#define AHEAD_ROWS 4 /* of wide windows */
+#define AHEAD_BYTES 4096
+#define AHEAD_ROWS 32 /* of wide windows, if they have more than a few */
+#define FEW_ROWS 4
 #define AHEAD_FAR 8192 /* of what is read in the order of memory */
+
+/* How far apart the rows of a line are, at first; and how far ahead some rows are: too far to be there, maybe. */
+static inline int64_t cpool_pitch(const cpool_job *job)
+{
+    return job->run > 1 ? job->run_step : job->rows > 1 ? job->off[1] - job->off[0] : 0;
+}
+static inline int64_t cpool_ahead(int64_t pitch, int rows) { return (int64_t)((uint64_t)pitch * (uint64_t)rows); }
 
 /* The last elements of a row, fewer than eight, without reading or writing one too many. */
 static inline __attribute__((always_inline)) void cpool_copy_tail(void *to, const void *from, int n, const size_t size)

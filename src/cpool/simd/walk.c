@@ -216,7 +216,7 @@ static void prepare_slots(const cpool_call *c, scratch_map *s, int64_t slots)
         job->acc = s->acc + g * c->planes * c->acc_len;
         job->plane = c->acc_len;
         job->add = 0;
-        job->far = pixels && c->far;
+        job->far = c->far;
         cpool_result *r = &s->results[g];
         r->sums = settled ? job->acc : s->sums + g * c->sums_len;
         r->plane = settled ? c->acc_len : c->group * c->sums_len;
