@@ -220,6 +220,7 @@ PAD = 16
 FAR = 2**25  # bytes of an input from which on it is read in the order of memory, and asked for early
 FAR_LINE = 512  # elements of its lines: what they need is not to be driven out of L1
 FAR_ROW = 2048  # bytes of a pixel's channels, if there are several, for which that is worth it
+IN_ORDER = (F16, BF16, F32, I32, U32)
 TAPS = 64  # of windows that channels pass one strip after the other
 UNITS = 8  # pieces that the work on something large should have, at least
 SMALL = 256  # elements, and results, of planes that are worth pooling side by side
@@ -461,10 +462,14 @@ def build(plan: Plan) -> _kernels.Call:
         path = "copy"
     if path == "wide" and plan.lanes == LANES and step > 1:
         pack = True
-    far = plan.elements * size > FAR and (path == "rows" or channels == 1 or channels * size >= FAR_ROW)
+    in_order = channels == 1 or channels * size >= FAR_ROW
+    if path in ("rows", "pixels"):  # sums that cost more than reading stay in registers for several rows
+        in_order = code == F32 if path == "rows" else in_order and code in IN_ORDER
+    far = plan.elements * size > FAR and in_order
     kind = _kind(code, path, plan.reducer)
     tiles: list[dict[str, Any]] = []
-    channel_tile = min(channels, LINE if path != "copy" else 8 * LINE)
+    # far pixels come fastest whole, even if their sums fill half of L1
+    channel_tile = min(channels, LINE * (8 if path == "copy" else 4 if path == "pixels" and far else 1))
     lines = math.prod(k.length for k in kept)
     if path == "pixels" and STRIP < channels <= 2 * STRIP:
         channel_tile = -(-channels // 16) * 8  # two halves, each of which stays in registers

@@ -454,16 +454,34 @@ static int NAME(planes)(const cpool_call *c, const char *x, int64_t x_step, int6
 }
 #endif
 
+/* The same of windows of one row that has one time 32 elements, and not two. */
+static inline __attribute__((always_inline)) void NAME(short_row)(const char *p, int64_t ahead, A a[4], int vectors, int tail)
+{
+    if (ahead)
+        for (int u = 0; u < (4 + vectors) * 8 * SIZE; u += 64)
+            cpool_prefetch(p, ahead + u);
+    for (int u = 0; u < 4; u++)
+        a[u] = ADDX(A_ZERO(), XLD(p + 8 * u * SIZE));
+    p += CPOOL_LANES * SIZE;
+    for (int u = 0; u < vectors; u++)
+        a[u] = ADDX(a[u], u + 1 == vectors && tail < 8 ? XLDN(p + 8 * u * SIZE, tail) : XLD(p + 8 * u * SIZE));
+}
+
 /* The sums of windows whose rows are contiguous: n is the width, and `run` windows lie run_step apart. */
 static inline __attribute__((always_inline)) double *NAME(windows)(const cpool_job *job, int vectors, A *kept, int *filled,
                                                                  double *sums, int64_t plane)
 {
     const char *base = job->base;
+    const int tail = (int)((job->n - 1) % 8) + 1;
     /* Between rows there are gaps, which the processor's own prefetching would rather fill; long ones outrun it. */
     const int64_t ahead = job->rows > FEW_ROWS ? cpool_ahead(job->off[1] - job->off[0], AHEAD_ROWS) : job->far ? AHEAD_FAR : 0;
+    const int short_row = HAS_PERM && job->rows == 1 && job->n >= CPOOL_LANES && job->n < 2 * CPOOL_LANES;
     for (int64_t t = 0; t < job->run; t++, base += job->run_step) {
         A a[4];
-        NAME(window)(job, base, ahead, a, vectors);
+        if (short_row)
+            NAME(short_row)(base + job->off[0], ahead, a, vectors, tail);
+        else
+            NAME(window)(job, base, ahead, a, vectors);
 #ifdef FOLD8
         kept[*filled] = job->n <= 8 ? a[0] : A_ADD(A_ADD(a[0], a[2]), A_ADD(a[1], a[3]));
         if (++*filled == 8) {
