@@ -66,6 +66,7 @@ STORE_SOME(u16, uint16_t)
 #define XLD FN(x_f64)
 #define XLDN FN(xn_f64)
 #define ADDX FN(D_addx)
+#define FIRST FN(D_first)
 #define BATCH 0
 #define FOLD8 FN(D_fold8)
 #define PLANES

@@ -2,6 +2,7 @@
  *   TYPE    the name of the type, SIZE its bytes
  *   A, ACC  the vector of accumulators and its element; KIND the prefix of its words, TREE that of the scalar fold
  *   X, XLD, XLDN, ADDX   the vector of loaded elements, its loads, and how it is added to A
+ *   FIRST   an X as the first of an A, if that is less than adding it to nothing
  *   BATCH   0, or how many rows may be added in X itself (exactly) before ADDX; XADD, XZERO
  *   FOLD8   eight A folded to the lanes of one; without it windows are folded one by one
  *   KEEP    the first elements of an X: where A is vf, lines of one row and of few columns have kernels of their own,
@@ -23,6 +24,9 @@
 #define NAME(op) FN3(cpool_##op, TYPE)
 #ifndef TO_SIZE
 #define TO_SIZE SIZE
+#endif
+#ifndef FIRST
+#define FIRST(x) ADDX(A_ZERO(), x)
 #endif
 
 /* All rows of `count` vectors, which stay in registers; the last of them has `tail` elements (8: whole). Then to `acc`,
@@ -461,7 +465,7 @@ static inline __attribute__((always_inline)) void NAME(short_row)(const char *p,
         for (int u = 0; u < (4 + vectors) * 8 * SIZE; u += 64)
             cpool_prefetch(p, ahead + u);
     for (int u = 0; u < 4; u++)
-        a[u] = ADDX(A_ZERO(), XLD(p + 8 * u * SIZE));
+        a[u] = FIRST(XLD(p + 8 * u * SIZE));
     p += CPOOL_LANES * SIZE;
     for (int u = 0; u < vectors; u++)
         a[u] = ADDX(a[u], u + 1 == vectors && tail < 8 ? XLDN(p + 8 * u * SIZE, tail) : XLD(p + 8 * u * SIZE));
@@ -540,6 +544,7 @@ static void NAME(lanes)(const cpool_job *jobs, int64_t count, double *sums, int6
 #undef XLD
 #undef XLDN
 #undef ADDX
+#undef FIRST
 #undef BATCH
 #undef XADD
 #undef XZERO

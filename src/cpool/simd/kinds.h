@@ -30,6 +30,7 @@ static inline vf FN(two_sum)(vf a, vf b, vf *error)
     *error = FN(f_add)(FN(f_sub)(a, FN(f_sub)(sum, part)), FN(f_sub)(b, part));
     return sum;
 }
+static inline vd FN(D_first)(vf x) { return (vd){FN(f_add)(FN(f_zero)(), x), FN(f_zero)()}; }
 static inline vd FN(D_addx)(vd a, vf x)
 {
     vf error;
