@@ -220,7 +220,6 @@ PAD = 16
 FAR = 2**24  # bytes of an input from which on it is read in the order of memory, and asked for early
 FAR_LINE = 512  # elements of its lines: what they need is not to be driven out of L1
 FAR_ROW = 2048  # bytes of a pixel's channels, if there are several, for which that is worth it
-IN_ORDER = (F16, BF16, F32, I32, U32)
 TAPS = 64  # of windows that channels pass one strip after the other
 UNITS = 8  # pieces that the work on something large should have, at least
 SMALL = 256  # elements, and results, of planes that are worth pooling side by side
@@ -322,6 +321,13 @@ def _alike(outer: tuple[Pooled, ...], rows: Int64s) -> Int64s | None:
     ends = np.append(np.flatnonzero(~same), len(rows))
     at = np.arange(len(rows))
     return np.asarray(ends[np.searchsorted(ends, at, side="right")] - at, np.int64)
+
+
+def _is_read_in_order(path: str, code: int, row: int) -> bool:
+    """Whether that is worth it: sums that cost more than reading rather stay in registers for several rows."""
+    if path == "rows":
+        return code == F32
+    return row >= FAR_ROW and (path != "pixels" or code in (F16, BF16, F32, I32, U32))
 
 
 def _tiles(inner: dict[str, Any], channels: int, repeat: bool, line: int = LINE) -> list[dict[str, Any]]:
@@ -462,10 +468,7 @@ def build(plan: Plan) -> _kernels.Call:
         path = "copy"
     if path == "wide" and plan.lanes == LANES and step > 1:
         pack = True
-    in_order = channels == 1 or channels * size >= FAR_ROW
-    if path in ("rows", "pixels"):  # sums that cost more than reading stay in registers for several rows
-        in_order = code == F32 if path == "rows" else in_order and code in IN_ORDER
-    far = plan.elements * size > FAR and in_order
+    far = plan.elements * size > FAR and _is_read_in_order(path, code, channels * size if channels > 1 else FAR_ROW)
     kind = _kind(code, path, plan.reducer)
     tiles: list[dict[str, Any]] = []
     # far pixels come fastest whole, even if their sums fill half of L1

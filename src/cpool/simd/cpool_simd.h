@@ -172,7 +172,7 @@ typedef struct cpool_call {
     int64_t tiles;
     const cpool_tile *tile;             /* PATH_ROWS: of the inner axis */
     int64_t channel_tile;               /* PATH_PIXELS and PATH_WIDE: channels at a time */
-    int quick, far;                     /* PATH_PIXELS: windows have few taps; x is larger than caches */
+    int quick, far;                     /* PATH_PIXELS: windows have few taps; x is read in the order of memory */
     int64_t plane, line, results;       /* PATH_PLANES: elements of a plane and of a line of it, results, all neighbours */
     const int64_t *divisor_row;         /* which row of the divisor table outer window o uses */
     const double *divisor, *reciprocal; /* rows of inner.m entries */

@@ -221,13 +221,18 @@ static int NAME(pixels)(const cpool_job *jobs, int64_t count, const cpool_result
 }
 #endif
 
-/* The 32 lanes of one window, element i of a row in lane i % 32; `vectors` hold what is left of a row after the
- * last whole 32, the last of them `tail` elements. */
-static inline __attribute__((always_inline)) void NAME(window)(const cpool_job *job, const char *base, int64_t ahead, A a[4],
-                                                             int vectors)
+/* What is left of a row after the last whole 32 lanes: `vectors`, the last of them of `tail` elements. */
+static inline __attribute__((always_inline)) void NAME(rest)(const char *p, A a[4], int vectors, int tail)
 {
-    const int64_t n = job->n, whole = n - n % CPOOL_LANES;
-    const int tail = (int)((n - 1) % 8) + 1;
+    for (int u = 0; u < vectors; u++)
+        a[u] = ADDX(a[u], u + 1 == vectors && tail < 8 ? XLDN(p + 8 * u * SIZE, tail) : XLD(p + 8 * u * SIZE));
+}
+
+/* The 32 lanes of one window, element i of a row in lane i % 32. */
+static inline __attribute__((always_inline)) void NAME(window)(const cpool_job *job, const char *base, int64_t ahead, A a[4],
+                                                             int vectors, int tail)
+{
+    const int64_t whole = job->n - job->n % CPOOL_LANES;
     for (int u = 0; u < 4; u++)
         a[u] = A_ZERO();
     for (int64_t r = 0; r < job->rows; r++) {
@@ -256,9 +261,19 @@ static inline __attribute__((always_inline)) void NAME(window)(const cpool_job *
                 a[u] = ADDX(a[u], XLD(p + 8 * u * SIZE));
         }
 #endif
-        for (int u = 0; u < vectors; u++)
-            a[u] = ADDX(a[u], u + 1 == vectors && tail < 8 ? XLDN(p + 8 * u * SIZE, tail) : XLD(p + 8 * u * SIZE));
+        NAME(rest)(p, a, vectors, tail);
     }
+}
+
+/* The same where there is one row, of one time 32 elements and not two. */
+static inline __attribute__((always_inline)) void NAME(short_row)(const char *p, int64_t ahead, A a[4], int vectors, int tail)
+{
+    if (ahead)
+        for (int u = 0; u < (4 + vectors) * 8 * SIZE; u += 64)
+            cpool_prefetch(p, ahead + u);
+    for (int u = 0; u < 4; u++)
+        a[u] = FIRST(XLD(p + 8 * u * SIZE));
+    NAME(rest)(p + CPOOL_LANES * SIZE, a, vectors, tail);
 }
 
 #ifdef KEEP
@@ -458,19 +473,6 @@ static int NAME(planes)(const cpool_call *c, const char *x, int64_t x_step, int6
 }
 #endif
 
-/* The same of windows of one row that has one time 32 elements, and not two. */
-static inline __attribute__((always_inline)) void NAME(short_row)(const char *p, int64_t ahead, A a[4], int vectors, int tail)
-{
-    if (ahead)
-        for (int u = 0; u < (4 + vectors) * 8 * SIZE; u += 64)
-            cpool_prefetch(p, ahead + u);
-    for (int u = 0; u < 4; u++)
-        a[u] = FIRST(XLD(p + 8 * u * SIZE));
-    p += CPOOL_LANES * SIZE;
-    for (int u = 0; u < vectors; u++)
-        a[u] = ADDX(a[u], u + 1 == vectors && tail < 8 ? XLDN(p + 8 * u * SIZE, tail) : XLD(p + 8 * u * SIZE));
-}
-
 /* The sums of windows whose rows are contiguous: n is the width, and `run` windows lie run_step apart. */
 static inline __attribute__((always_inline)) double *NAME(windows)(const cpool_job *job, int vectors, A *kept, int *filled,
                                                                  double *sums, int64_t plane)
@@ -485,7 +487,7 @@ static inline __attribute__((always_inline)) double *NAME(windows)(const cpool_j
         if (short_row)
             NAME(short_row)(base + job->off[0], ahead, a, vectors, tail);
         else
-            NAME(window)(job, base, ahead, a, vectors);
+            NAME(window)(job, base, ahead, a, vectors, tail);
 #ifdef FOLD8
         kept[*filled] = job->n <= 8 ? a[0] : A_ADD(A_ADD(a[0], a[2]), A_ADD(a[1], a[3]));
         if (++*filled == 8) {
