@@ -573,6 +573,28 @@ def read_as(monkeypatch: pytest.MonkeyPatch, far: bool) -> None:
     forget_calls()
 
 
+def repeat_as(monkeypatch: pytest.MonkeyPatch, how: str) -> list[dict[str, Any]]:
+    """Results that are like their neighbours are computed one by one, or repeated: as built at once, in many pieces,
+    or past the caches. How, for every call that is made ready from now on."""
+    found: list[dict[str, Any]] = []
+    original = _EACH_ONCE
+
+    def each_once(plan: Any) -> Any:
+        plan, spread = original(plan)
+        found.extend([spread] if spread else [])
+        return plan, spread
+
+    monkeypatch.setattr(cpu, "_each_once", each_once if how != "alone" else lambda plan: (plan, None))
+    monkeypatch.setattr(cpu, "OFTEN", 0)
+    monkeypatch.setattr(cpu, "TILE", 100 if how == "pieces" else 1 << 15)
+    monkeypatch.setattr(cpu, "FAR_OUT", 0 if how == "far" else 1 << 62)
+    forget_calls()
+    return found
+
+
+_EACH_ONCE = cpu._each_once
+
+
 def forget_calls() -> None:
     """Plans, and calls seen before, which know how they are read."""
     plans.clear()

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import inspect
@@ -41,6 +42,7 @@ from helpers import (
     parts,
     place,
     remembered,
+    repeat_as,
     result_shape,
     run_python,
     same_average_type,
@@ -340,6 +342,70 @@ def test_large_planes_are_divided_in_part(dtype, engine):
     average(dtype, "adaptive_avg_pool3d", (2, 1, 41, 39, 37), (29, 27, 25))
     average(dtype, "adaptive_avg_pool1d", (1, 1, 30011), (20011,))
     average(dtype, "avg_pool2d", (1, 1, 303, 199), 3, stride=2, padding=1, count_include_pad=False)
+
+
+REPEATED = [
+    ("adaptive_avg_pool2d", (3, 5, 30, 23), (4, 3), {}),
+    ("adaptive_avg_pool2d", (2, 3, 40, 57), (1, 5), {}),
+    ("adaptive_avg_pool2d", (2, 35, 17, 9), (2, 1), {"data_format": "channels_last"}),
+    ("adaptive_avg_pool1d", (3, 2, 517), 7, {}),
+    ("adaptive_avg_pool3d", (2, 3, 9, 10, 11), (2, 3, 1), {}),
+    ("adaptive_avg_pool3d", (2, 3, 12, 4, 20), (2, 1, 5), {}),
+    ("adaptive_avg_pool2d", (4, 300, 5, 7), 1, {}),
+    ("avg_pool2d", (2, 3, 33, 42), 4, {"stride": 4, "padding": 1, "ceil_mode": True}),
+    ("avg_pool2d", (2, 3, 42, 33), (5, 4), {"stride": (7, 4), "count_include_pad": False, "padding": 2}),
+    ("avg_pool2d", (2, 3, 27, 24), 3, {"divisor_override": 7, "data_format": "channels_first"}),
+]
+
+
+@pytest.mark.parametrize("case", REPEATED, ids=range(len(REPEATED)))
+@pytest.mark.parametrize("dtype", [*FLOATS, "complex64"])
+def test_results_that_are_like_their_neighbours(dtype, case, simd, monkeypatch):
+    """One by one or repeated, in pieces or past the caches, in parts, into whatever out: the same bits."""
+    operation, shape, size, options = case
+    grad = sample(dtype, result_shape(operation, shape, size, **options))
+    for how, split in itertools.product(("alone", "tiles", "pieces", "far"), (False, True)):
+        found = repeat_as(monkeypatch, how)
+        with cpu.force_split() if split else contextlib.nullcontext():
+            result = check_gradient(operation, grad, shape, size, **options)
+            if dtype not in ("float64", "complex64"):  # these are divided apart, if outputs have divisors of their own
+                assert bool(found) == (how != "alone")
+            if len(shape) == 4:
+                for where, out in _outs(shape, dtype_of(dtype)).items():
+                    call_backward(operation, grad, shape, size, out=out, **options)
+                    assert_same_bits(out.astype(result.dtype), result, where)
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, *INTEGERS, "bool", "complex128"])
+def test_more_windows_than_elements(dtype, simd, monkeypatch):
+    """Averages and the largest, to more windows than there are elements: most are like the one before."""
+    for how in ("alone", "tiles", "pieces", "far"):
+        found = repeat_as(monkeypatch, how)
+        for shape, size in (((2, 3, 4, 5), (13, 23)), ((1, 2, 3, 4), (3, 31)), ((2, 1, 7, 3), (20, 5))):
+            for last in (False, True):
+                x = sample(dtype, shape)
+                if last:
+                    x = np.ascontiguousarray(np.moveaxis(x, 1, -1))
+                options = {"data_format": "channels_last" if last else "channels_first"}
+                check("adaptive_avg_pool2d", x, size, **options)
+                if "complex" not in dtype:
+                    check_max("adaptive_max_pool2d", x, size, **options)
+        assert bool(found) == (how != "alone")
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 70_001), (1, 70_001, 2)])
+def test_rows_that_are_longer_than_what_is_built_at_once(shape, simd):
+    options = {"data_format": "channels_first" if shape[1] == 2 else "channels_last"}
+    length, size = max(shape), 11
+    grad = sample("float64", tuple(size if n == length else n for n in shape))
+    result = cpool.adaptive_avg_pool1d_backward(grad, shape, **options)
+    assert result.nbytes // 2 > 1 << 18
+    table = cpool.windows(length, size)
+    expected = np.zeros(shape)
+    for i, (start, stop) in enumerate(zip(table.starts, table.stops, strict=True)):
+        where = np.s_[..., start:stop] if shape[1] == 2 else np.s_[:, start:stop]
+        expected[where] += (grad[..., i, None] if shape[1] == 2 else grad[:, i, None]) / table.sizes[i]
+    np.testing.assert_allclose(result, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("elements", [2100, 80_000])

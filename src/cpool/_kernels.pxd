@@ -44,7 +44,6 @@ cdef extern from "simd/cpool_simd.h" nogil:
         int64_t outer_windows, max_rows
         const int64_t *row_at
         const int64_t *row_off
-        const int64_t *alike
         cpool_pool inner
         int64_t channels, channel_x, channel_out
         int lanes
@@ -70,9 +69,20 @@ cdef extern from "simd/cpool_simd.h" nogil:
         int type, size
         int64_t planes, length, inner
         const double *by
+        const double *reciprocal
     int64_t cpool_divided_scratch(const cpool_call *c, const cpool_division *d) noexcept
     void cpool_divided_run(const cpool_call *c, const cpool_division *d, const char *grad, char *out, int64_t begin,
                            int64_t end, void *scratch) noexcept
+    ctypedef struct cpool_spread:
+        int axes, inside, far
+        int64_t m[66]
+        int64_t stride[66]
+        const int64_t *at[66]
+        int64_t block, most, pieces, bytes
+        int64_t kept_out[66]
+    int64_t cpool_spread_scratch(const cpool_call *c, const cpool_division *d, const cpool_spread *s) noexcept
+    void cpool_spread_run(const cpool_call *c, const cpool_division *d, const cpool_spread *s, const char *x, char *out,
+                          int64_t begin, int64_t end, void *scratch) noexcept
     ctypedef struct cpool_scatter:
         const cpool_kernels *kernels
         int type, size
@@ -110,7 +120,8 @@ cdef struct Team:
     # what the threads of one region share
     void (*run)(const Team *team, int64_t begin, int64_t end, void *scratch) noexcept nogil
     const cpool_call *call
-    const cpool_division *division
+    const cpool_division *division  # or NULL
+    const cpool_spread *spread
     const cpool_scatter *gradients
     const cpool_scaling *scaling
     const char *x
@@ -145,14 +156,16 @@ cdef class Call:
     cdef cpool_call c
     cdef cpool_tile *tiles
     cdef cpool_division division
-    cdef bint divides
+    cdef cpool_spread spread
+    cdef bint divides, spreads
+    cdef int64_t pieces  # of the work, that threads share
     cdef readonly object plan
     cdef object tables  # the arrays that c points into
     cdef readonly str path
     cdef Layout result
     cdef readonly int64_t scratch
     cdef readonly int64_t cost  # nanoseconds on one thread: estimated, then measured
-    cdef bint measured
+    cdef int measured  # how often, up to RUNS times
 
     cdef int start(self, cnp.ndarray x, cnp.ndarray out, int64_t *indices, threads) except -1
     cdef int execute(self, const char *x, char *out, int64_t *indices, int threads) except -1
@@ -161,6 +174,7 @@ cdef class Call:
     cdef int most(self, int threads) noexcept
     cdef void learn(self, int64_t took) noexcept
     cdef set_division(self, dict spec)
+    cdef set_spread(self, dict spec)
     cdef set_tiles(self, list tiles)
 
 

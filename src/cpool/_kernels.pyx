@@ -57,6 +57,8 @@ cpool_watch_fork()
 
 # Measured costs in nanoseconds; see docs/performance.md. Integers: no decision leaves the caller a floating-point flag.
 cdef int64_t TEAM_WARM = 2500    # work that two warm threads finish as fast as one
+cdef int64_t GUESS = 20_000     # estimates below that are replaced by what so many runs alone take
+cdef int RUNS = 8
 cdef int64_t TEAM_COLD = 150_000  # the same when the other thread sleeps
 cdef int64_t WARM = 2_000_000    # a worker spins this long after its last work
 cdef int64_t STALL = 1_500_000   # a region that takes so long, and thrice its work, waited for a processor
@@ -159,6 +161,10 @@ cdef void run_units(const Team *team, int64_t begin, int64_t end, void *scratch)
 
 cdef void run_divided(const Team *team, int64_t begin, int64_t end, void *scratch) noexcept nogil:
     cpool_divided_run(team.call, team.division, team.x, team.out, begin, end, scratch)
+
+
+cdef void run_spread(const Team *team, int64_t begin, int64_t end, void *scratch) noexcept nogil:
+    cpool_spread_run(team.call, team.division, team.spread, team.x, team.out, begin, end, scratch)
 
 
 cdef void run_blocks(const Team *team, int64_t begin, int64_t end, void *scratch) noexcept nogil:
@@ -375,8 +381,6 @@ cdef class Call:
         if spec["row_off"] is not None:
             c.row_at = ints(spec["row_at"])
             c.row_off = ints(spec["row_off"])
-        if spec["alike"] is not None:
-            c.alike = ints(spec["alike"])
         set_pool(&c.inner, spec["inner"])
         c.channels, c.channel_x, c.channel_out = spec["channels"], spec["channel_x"], spec["channel_out"]
         c.channel_tile, c.quick, c.far = spec["channel_tile"], spec["quick"], spec["far"]
@@ -389,21 +393,42 @@ cdef class Call:
         c.acc_len, c.sums_len, c.group = spec["acc_len"], spec["sums_len"], spec["group"]
         c.planes = spec["planes"]
         self.set_tiles(spec["tiles"])
-        c.units = spec["units"]
+        c.units = self.pieces = spec["units"]
         self.scratch = cpool_scratch_bytes(c)
         self.divides = plan.division is not None
         if self.divides:
             self.set_division(spec["division"])
+        self.spreads = spec["spread"] is not None
+        if self.spreads:
+            self.set_spread(spec["spread"])
         self.cost = spec["cost"]
-        self.measured = False
+        self.measured = 0
         self.result = Layout.__new__(Layout, plan.out_dtype, plan.out_shape, spec["out_strides"])
 
     cdef set_division(self, dict spec):
         cdef cpool_division *d = &self.division
         d.type, d.size = spec["type"], spec["size"]
         d.planes, d.length, d.inner = spec["planes"], spec["length"], spec["inner"]
-        d.by = doubles(spec["by"])
+        d.by, d.reciprocal = doubles(spec["by"]), doubles(spec["reciprocal"])
         self.scratch = cpool_divided_scratch(&self.c, d)
+
+    cdef set_spread(self, dict spec):
+        cdef cpool_spread *s = &self.spread
+        cdef int i
+        s.axes, s.block, s.most = len(spec["at"]), spec["block"], spec["most"]
+        for i in range(s.axes):
+            s.at[i], s.m[i], s.stride[i] = ints(spec["at"][i]), len(spec["at"][i]) - 1, spec["strides"][i]
+        for i in range(self.c.kept):
+            s.kept_out[i] = spec["kept_out"][i]
+        s.inside, s.far = spec["inside"], spec["far"]
+        s.pieces, s.bytes = 1, s.block
+        for i in range(s.axes):
+            if i < s.inside:
+                s.pieces *= s.m[i]
+            else:
+                s.bytes *= s.m[i]
+        self.pieces = self.c.lines * s.pieces if self.c.units else 0
+        self.scratch = cpool_spread_scratch(&self.c, &self.division if self.divides else NULL, s)
 
     cdef set_tiles(self, list tiles):
         cdef int64_t i
@@ -431,7 +456,7 @@ cdef class Call:
     @property
     def units(self):
         """How many pieces the work has."""
-        return self.c.units
+        return self.pieces
 
     @property
     def isa(self):
@@ -450,7 +475,9 @@ cdef class Call:
 
     cdef int most(self, int threads) noexcept:
         """No more threads than pieces; huge windows are cut into blocks, too."""
-        return threads if self.c.path == CPOOL_PATH_WIDE else <int> min(<int64_t> threads, max(self.c.units, 1))
+        if self.c.path == CPOOL_PATH_WIDE and not self.spreads:
+            return threads
+        return <int> min(<int64_t> threads, max(self.pieces, 1))
 
     @property
     def gathers(self):
@@ -481,34 +508,40 @@ cdef class Call:
 
     cdef int execute(self, const char *x, char *out, int64_t *indices, int threads) except -1:
         cdef Team team
-        cdef int size = team_size(self.cost, self.most(threads))
+        # an estimate is not enough to wake others for little
+        cdef bint guess = self.measured < RUNS and TEAM_WARM <= self.cost < GUESS and not force_team
+        cdef int size = 1 if guess else team_size(self.cost, self.most(threads))
         cdef int64_t begun
         team.run = run_units
         team.together = 8 if self.c.path == CPOOL_PATH_PLANES else 1
         team.call = &self.c
+        team.division = NULL
         if self.divides:
             team.run = run_divided
             team.division = &self.division
-            if self.division.planes >= 4 * size:  # of fewer planes, each piece divides what it needs
-                team.together = self.c.units // self.division.planes
+        if self.spreads:
+            team.run = run_spread
+            team.spread = &self.spread
+        if self.divides and self.division.planes >= 4 * size:  # of fewer planes, each piece divides what it needs
+            team.together = self.pieces // self.division.planes
         team.x = x
         team.out = out
         team.indices = indices
         team.cost = self.cost
         team.scratch = self.scratch
-        if size == 1 and self.cost < RELEASE:
+        if size == 1 and self.cost < RELEASE and not guess:
             team.memory = <char *> cpool_scratch_take(team.scratch)
             if team.memory == NULL:
                 raise MemoryError(f"no memory for {team.scratch} bytes of scratch")
-            team.begin, team.end = 0, self.c.units
+            team.begin, team.end = 0, self.pieces
             work_alone(&team)
             cpool_scratch_give(team.memory)
             return 0
-        if self.c.path == CPOOL_PATH_WIDE and not self.divides and (
+        if self.c.path == CPOOL_PATH_WIDE and not self.divides and not self.spreads and (
                 self.c.units < 4 * size or self.cost > SLICE * self.c.units):
             return self.execute_blocks(&team, size)
         begun = cpool_now()
-        run_all(&team, self.c.units, size)
+        run_all(&team, self.pieces, size)
         if size == 1:
             self.learn(cpool_now() - begun)
         return 0
@@ -519,7 +552,7 @@ cdef class Call:
             self.cost = max(min(self.cost, took), 100)
         else:  # the first run also pays for what is not yet in memory or cache
             self.cost = max(min(4 * self.cost, took), 100)
-            self.measured = True
+        self.measured = min(self.measured + 1, RUNS)
 
     cdef int execute_blocks(self, Team *team, int size) except -1:
         """Few huge windows: their blocks are spread over the threads, and their sums added in order."""
@@ -700,15 +733,16 @@ cdef class Scatter(Short):
         team.run = run_look
         team.cost = looks * c.inner * 32 + 100
         team.scratch = 64
-        run_all(team, looks, team_size(team.cost, limit))
+        run_all(team, looks, team_size(team.cost, <int> min(<int64_t> limit, looks)))
         return bounds
 
     cdef int scatter(self, Team *team, int limit) except -1:
         cdef const cpool_scatter *c = team.gradients
+        cdef int64_t units = cpool_scatter_units(c)
         team.run = run_scatter
-        team.cost = c.outer * c.inner * (c.length // 4 + c.outputs) + 100
+        team.cost = c.outer * c.inner * (c.length // 6 + c.outputs * 2 // 3) + 100
         team.scratch = cpool_scatter_scratch()
-        return run_all(team, cpool_scatter_units(c), team_size(team.cost, limit))
+        return run_all(team, units, team_size(team.cost, <int> min(<int64_t> limit, units)))
 
 
 def scale(cnp.ndarray x not None, cnp.ndarray factor not None, cnp.ndarray out not None, str isa, int kind, bint last,
@@ -742,7 +776,7 @@ def scale(cnp.ndarray x not None, cnp.ndarray factor not None, cnp.ndarray out n
     team.cost = c.batch * c.channels * c.inner * 3 // 10 + 100
     team.scratch = 64
     try:
-        run_all(&team, units, team_size(team.cost, threads))
+        run_all(&team, units, team_size(team.cost, <int> min(<int64_t> threads, units)))
     finally:
         free(wide)
 

@@ -8,6 +8,7 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from . import _kernels
 from .errors import bad_value
 from .plan import BLOCK, LANES, Kept, Plan, Pooled, divisor_rows, packed_strides
-from .windows import Int64s, as_int, windows
+from .windows import Int64s, Windows, as_int, windows
 
 Array = NDArray[Any]
 
@@ -218,8 +219,13 @@ LINES = 64  # the most of them; as in simd/walk.c
 STRIP = 64  # elements of a line that AVX-512 keeps in registers
 PAD = 16
 FAR = 2**24  # bytes of an input from which on it is read in the order of memory, and asked for early
+FAR_OUT = 2**25  # bytes of a result that is better written past the caches, if that is all that is done
 FAR_LINE = 512  # elements of its lines: what they need is not to be driven out of L1
 FAR_ROW = 2048  # bytes of a pixel's channels, if there are several, for which that is worth it
+TILE = 32768  # bytes of results that are built in one piece, where many are alike
+MOST = 2**20  # bytes of results that one of them is built from
+SHORT = 128  # bytes of a row of them that takes no less than its results, if they are not
+OFTEN = 8  # of each, on average
 TAPS = 64  # of windows that channels pass one strip after the other
 UNITS = 8  # pieces that the work on something large should have, at least
 SMALL = 256  # elements, and results, of planes that are worth pooling side by side
@@ -303,24 +309,59 @@ def _rows_table(pools: list[dict[str, Any]], windows: int) -> tuple[Int64s | Non
     return np.concatenate(lists), starts
 
 
-def _alike(outer: tuple[Pooled, ...], rows: Int64s) -> Int64s | None:
-    """How many outer windows from each on are the same, with the same row of divisors; None if hardly any are.
+def _firsts(table: Windows) -> Int64s:
+    """The windows that are not like the one before."""
+    new = np.ones(table.count, bool)
+    new[1:] = np.any([np.diff(a) != 0 for a in (table.starts, table.sizes, table.counted)], axis=0)
+    return np.flatnonzero(new).astype(np.int64)
 
-    Gradients of tiled windows are like this: then rows of results are copies of others.
+
+def _each_once(plan: Plan) -> tuple[Plan, dict[str, Any] | None]:
+    """The plan for windows that are not like the one before, and how their results are repeated; None if most differ.
+
+    Gradients of tiled windows are like this, and averages to more windows than there are elements.
     """
-    if not outer or len(rows) > ROW_TABLE:
-        return None
-    table = outer[-1].windows
-    same = np.zeros(len(rows), bool)
-    same[1:] = rows[1:] == rows[:-1]
-    last = np.zeros(table.count, bool)
-    last[1:] = (table.starts[1:] == table.starts[:-1]) & (table.sizes[1:] == table.sizes[:-1])
-    same &= np.tile(last, len(rows) // table.count)
-    if 2 * int(same.sum()) < len(rows):
-        return None
-    ends = np.append(np.flatnonzero(~same), len(rows))
-    at = np.arange(len(rows))
-    return np.asarray(ends[np.searchsorted(ends, at, side="right")] - at, np.int64)
+    if plan.indexed or plan.slides or not plan.pooled or 0 in plan.out_shape:
+        return plan, None
+    counts = [a.windows.count for a in plan.pooled]
+    block = plan.pooled[-1].out_stride
+    strides = [block * math.prod(counts[i + 1 :]) for i in range(len(counts))]
+    neighbours, others, _ = _choose_channels(plan, plan.pooled[-1])
+    size = plan.out_item.itemsize
+    if (
+        [a.out_stride for a in plan.pooled] != strides
+        or block != (neighbours.length * size if neighbours else size)
+        or (neighbours and neighbours.out_stride != size)
+    ):
+        return plan, None
+    firsts = [_firsts(a.windows) for a in plan.pooled]
+    m = [len(f) for f in firsts]
+    if math.prod(counts) < math.prod(m) * (OFTEN if block * counts[-1] < SHORT else 2):
+        return plan, None
+    built = [strides[0] * counts[0], *strides[:-1]]  # bytes of what the axes from each on make
+    inside = next((i for i, n in enumerate(built) if n <= TILE), len(built) - 1)
+    if block * math.prod(m[inside:]) > MOST:
+        return plan, None
+    pooled = []
+    for i, (axis, f) in enumerate(zip(plan.pooled, firsts, strict=True)):
+        t = axis.windows
+        table = Windows(t.length, t.starts[f], t.sizes[f], t.counted[f], t.step)
+        pooled.append(replace(axis, windows=table, out_stride=block * math.prod(m[i + 1 :])))
+    kept, step = list(plan.kept), block * math.prod(m)
+    for i in reversed(range(len(kept))):
+        if kept[i] is not neighbours:
+            kept[i] = replace(kept[i], out_stride=step)
+            step *= kept[i].length
+    spread = {
+        "at": [np.append(f, n) for f, n in zip(firsts, counts, strict=True)],
+        "strides": strides,
+        "block": block,
+        "most": int(np.diff(firsts[-1], append=counts[-1]).max()) * block,
+        "kept_out": [k.out_stride for k in others],
+        "inside": inside,
+        "far": strides[0] * counts[0] * math.prod(k.length for k in others) > FAR_OUT,
+    }
+    return replace(plan, pooled=tuple(pooled), kept=tuple(kept)), spread
 
 
 def _is_read_in_order(path: str, code: int, row: int) -> bool:
@@ -428,6 +469,7 @@ _RESULT = 1.0
 
 def build(plan: Plan) -> _kernels.Call:
     """The plan as the kernels take it."""
+    plan, spread = _each_once(plan)
     size = plan.item.itemsize
     code = WIDE if plan.wide else type_code(plan.item)
     pooled = plan.pooled or (_whole(size),)
@@ -451,7 +493,7 @@ def build(plan: Plan) -> _kernels.Call:
         path = "lanes"
     elif width > LANES or step > 4:
         path = "wide"
-    elif channels == 1 and not pack and _are_small_planes(plan, pooled, code):
+    elif channels == 1 and not pack and not (spread and spread["inside"]) and _are_small_planes(plan, pooled, code):
         path = "planes"
     else:
         path = "rows"
@@ -515,12 +557,6 @@ def build(plan: Plan) -> _kernels.Call:
     dense_out = channel_out == out_size and (
         path != "rows" or inner.windows.count == 1 or inner.out_stride == channels * out_size
     )
-    whole_rows = dense_out and (
-        inner.windows.count == 1 or inner.out_stride == channels * out_size
-    )  # the results of an outer window are neighbours
-    alike = None
-    if plan.reducer == "avg" and path in ("rows", "pixels") and whole_rows and inner.windows.count * channels >= 64:
-        alike = _alike(outer, rows)
     per_line = {
         "rows": len(tiles),
         "pixels": inner.windows.count * -(-channels // channel_tile),
@@ -547,7 +583,6 @@ def build(plan: Plan) -> _kernels.Call:
         "max_rows": max_rows,
         "row_off": row_off,
         "row_at": row_at,
-        "alike": alike,
         "inner": spec_inner,
         "channels": channels,
         "channel_x": axis.x_stride if axis else size,
@@ -575,14 +610,17 @@ def build(plan: Plan) -> _kernels.Call:
         "out_strides": packed_strides(plan.out_shape, plan.out_order, plan.out_dtype.itemsize),
     }
     if plan.division is not None:
+        by = np.append(plan.division.by, np.ones(PAD))
         spec["division"] = {
             "type": type_code(plan.x_dtype),
             "size": plan.x_dtype.itemsize,
             "planes": plan.division.planes,
             "length": len(plan.division.by),
             "inner": plan.division.inner,
-            "by": plan.division.by,
+            "by": by,
+            "reciprocal": 1.0 / by,
         }
+    spec["spread"] = spread
     return _kernels.Call(plan, spec)
 
 

@@ -81,8 +81,8 @@ typedef struct {
 typedef void (*cpool_lines_fn)(const cpool_job *jobs, int64_t count, int64_t shift);
 typedef void (*cpool_fold_fn)(const cpool_job *lines, int64_t count, const cpool_fold *fold,
                               double *sums, int64_t stride, int64_t plane);
-typedef void (*cpool_direct_fn)(const cpool_job *lines, int64_t count, const cpool_fold *fold, double *sums,
-                                int64_t stride);
+typedef void (*cpool_direct_fn)(const cpool_job *lines, int64_t count, int64_t shift, const cpool_fold *fold,
+                                double *sums, int64_t stride);
 typedef int (*cpool_thin_fn)(const cpool_job *lines, int64_t count, int64_t shift, const cpool_fold *fold,
                               const cpool_result *rows, int64_t out_shift);
 typedef void (*cpool_lanes_fn)(const cpool_job *windows, int64_t count, double *sums, int64_t plane);
@@ -116,13 +116,23 @@ typedef int64_t (*cpool_find_fn)(const char *p, int64_t n, int64_t step, uint64_
  * both are int32_t, or int64_t where elements have 8 bytes. */
 typedef void (*cpool_first_fn)(const cpool_job *job, void *keys, void *taps);
 
+/* Floats by their divisors, or all by one, as doubles. */
+typedef void (*cpool_divide_fn)(const char *x, const double *divisor, const double *reciprocal, double *to, int64_t n,
+                                int one);
+
 /* The kernels of one instruction set. */
 typedef struct {
     const char *name;
     cpool_kernels of[CPOOL_REDUCERS];
     cpool_find_fn find[9]; /* by size of an element */
     cpool_first_fn first[CPOOL_TYPES];
+    cpool_divide_fn divide[3]; /* not of doubles, whose quotients would not be doubles */
     void (*scale[4])(const char *x, const double *factor, char *out, int64_t n, int one); /* floats by their factors */
+    /* What is so often in the result, and numbers by their size, a row of them: both may write up to 63 bytes more. */
+    void (*repeat)(char *to, const char *from, int64_t bytes, int64_t times);
+    void (*fill[9])(char *to, const char *from, const int64_t *at, int64_t first, int64_t last, int64_t most);
+    void (*place)(char *to, const char *from, int64_t bytes, int far); /* a copy; `far`: to memory that is in no cache */
+    void (*placed)(void);                                              /* behind the last of them */
     void (*read)(const char *data, int64_t bytes); /* a plain read: the memory's own speed */
 } cpool_isa;
 
@@ -165,7 +175,6 @@ typedef struct cpool_call {
     int64_t outer_windows;              /* product of their m */
     int64_t max_rows;                   /* most taps of one outer window */
     const int64_t *row_at, *row_off;    /* rows of outer window o: row_off[row_at[o] .. row_at[o+1]), or NULL */
-    const int64_t *alike;               /* outer windows from o on that are the same, at least 1; or NULL */
     cpool_pool inner;
     int64_t channels, channel_x, channel_out; /* neighbouring elements that are pooled alike */
     int lanes;                          /* CPOOL_LANES or 1 */
@@ -201,12 +210,33 @@ void cpool_run_total(const cpool_call *call, const char *x, char *out, int64_t *
 typedef struct {
     int type, size;
     int64_t planes, length, inner;
-    const double *by;
+    const double *by, *reciprocal;
 } cpool_division;
 
 int64_t cpool_divided_scratch(const cpool_call *c, const cpool_division *d);
 void cpool_divided_run(const cpool_call *c, const cpool_division *d, const char *grad, char *out, int64_t begin,
                        int64_t end, void *scratch);
+
+/* ---- results that are like their neighbours --------------------------------------------------- */
+
+/* A call has each of them once, [lines][windows of each axis][block], and what it says of where results go is of these.
+ * Repeated they are [lines][at[0][m[0]]]...[block]: of axis a, window i from at[a][i] on. */
+typedef struct {
+    int axes;
+    int64_t m[CPOOL_MAXDIM], stride[CPOOL_MAXDIM]; /* bytes between neighbours of an axis */
+    const int64_t *at[CPOOL_MAXDIM];
+    int64_t block;                   /* bytes of an element and its neighbours */
+    int64_t most;                    /* bytes of what is there most often in a row */
+    int far;                         /* the result is larger than caches */
+    int64_t kept_out[CPOOL_MAXDIM];  /* of the call's lines */
+    int inside;                      /* the first axis of those that are built as one piece, */
+    int64_t pieces, bytes;           /* how many of them a line has, and how long one is in the call's results */
+} cpool_spread;
+
+int64_t cpool_spread_scratch(const cpool_call *c, const cpool_division *d, const cpool_spread *s);
+/* Pieces [begin, end) of these, of the lines one after the other; d, if gradients are divided first. */
+void cpool_spread_run(const cpool_call *c, const cpool_division *d, const cpool_spread *s, const char *x, char *out,
+                      int64_t begin, int64_t end, void *scratch);
 
 /* ---- gradients of the largest ---------------------------------------------------------------- */
 

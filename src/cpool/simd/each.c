@@ -1,4 +1,4 @@
-/* What is done to each element before or after a pooling: gradients divided, channels scaled. */
+/* What is done to each element before or after a pooling: gradients divided, channels scaled, results repeated. */
 
 #include "cpool_simd.h"
 #include "scalar.h"
@@ -31,19 +31,14 @@ int64_t cpool_divided_scratch(const cpool_call *c, const cpool_division *d)
 }
 
 /* Elements [first, last) of a plane; `grad` and `to` are at the first. */
-static void divide_some(const cpool_division *d, const char *grad, double *to, int64_t first, int64_t last)
+static void divide_some(const cpool_call *c, const cpool_division *d, const char *grad, double *to, int64_t first, int64_t last)
 {
-    if (d->inner == 1) {
-        cpool_load_floats(d->type, grad, last - first, to);
-        for (int64_t i = first; i < last; i++)
-            to[i - first] /= d->by[i];
-        return;
-    }
-    for (int64_t i = first; i < last; i++, to += d->inner, grad += d->inner * d->size) {
-        cpool_load_floats(d->type, grad, d->inner, to);
-        for (int64_t ch = 0; ch < d->inner; ch++)
-            to[ch] /= d->by[i];
-    }
+    const cpool_divide_fn divide = c->isa->divide[d->type];
+    if (d->inner == 1)
+        divide(grad, d->by + first, d->reciprocal + first, to, last - first, 0);
+    else
+        for (int64_t i = first; i < last; i++, to += d->inner, grad += d->inner * d->size)
+            divide(grad, d->by + i, d->reciprocal + i, to, d->inner, 1);
 }
 
 /* The elements of one plane that its pieces [begin, end) read: the taps of its outermost axis. */
@@ -78,10 +73,138 @@ void cpool_divided_run(const cpool_call *c, const cpool_division *d, const char 
         if (most == 1)
             span_of(c, d, begin, stop, &first, &last);
         for (int64_t p = plane; p * per_plane < stop; p++) /* the first that is read goes to the start of the scratch */
-            divide_some(d, grad + (p * size + first * d->inner) * d->size, wide + (p - plane) * size, first, last);
+            divide_some(c, d, grad + (p * size + first * d->inner) * d->size, wide + (p - plane) * size, first, last);
         /* the call counts its planes from the first of all */
         const uintptr_t behind = (uintptr_t)(plane * size + first * d->inner) * sizeof(double);
         cpool_run(c, (const char *)((uintptr_t)wide - behind), out, NULL, begin, stop, wide + most * size);
         begin = stop;
     }
+}
+
+/* ---- results that are like their neighbours ------------------------------------------------------ */
+
+enum { TILE = 262144, ONCE = 16384 }; /* bytes: of a row that is built at once, of results at a time */
+
+/* What is built may go 63 bytes too far: what comes next is written later. */
+
+/* Elements [first, last) of a row of results; `from` is where its windows are. */
+static char *build_row(const cpool_call *c, const cpool_spread *s, const char *from, int64_t first, int64_t last, char *to)
+{
+    const int64_t *at = s->at[s->axes - 1], block = s->block;
+    int64_t low = 0, high = s->m[s->axes - 1];
+    while (high - low > 1) { /* the window that holds the first */
+        const int64_t middle = low + (high - low) / 2;
+        *(at[middle] <= first ? &low : &high) = middle;
+    }
+    from += low * block;
+    if (block <= 8 && c->isa->fill[block]) {
+        c->isa->fill[block](to, from, at + low, first, last, s->most);
+        return to + (last - first) * block;
+    }
+    for (int64_t times; first < last; low++, first += times, from += block, to += times * block) {
+        times = (at[low + 1] < last ? at[low + 1] : last) - first;
+        c->isa->repeat(to, from, block, times);
+    }
+    return to;
+}
+
+/* All of the axes from `axis` on; `from` moves on. */
+static char *build(const cpool_call *c, const cpool_spread *s, int axis, const char **from, char *to)
+{
+    const int64_t m = s->m[axis], *at = s->at[axis];
+    if (axis == s->axes - 1) {
+        to = build_row(c, s, *from, 0, at[m], to);
+        *from += m * s->block;
+        return to;
+    }
+    for (int64_t i = 0; i < m; i++) {
+        char *first = to;
+        to = build(c, s, axis + 1, from, to);
+        const int64_t bytes = to - first, more = at[i + 1] - at[i] - 1;
+        c->isa->repeat(to, first, bytes, more);
+        to += more * bytes;
+    }
+    return to;
+}
+
+/* What was built, to where it belongs: once for each result of the axes outside that are alike. */
+static void put(const cpool_call *c, const cpool_spread *s, int axis, int64_t piece, char *out, const char *tile,
+                int64_t bytes)
+{
+    if (axis < 0) {
+        c->isa->place(out, tile, bytes, s->far);
+        return;
+    }
+    const int64_t i = piece % s->m[axis];
+    for (int64_t k = s->at[axis][i]; k < s->at[axis][i + 1]; k++)
+        put(c, s, axis - 1, piece / s->m[axis], out + k * s->stride[axis], tile, bytes);
+}
+
+/* Bytes of what is built as one; where that is one row that is too long, of a part of it. */
+static int64_t built_at_once(const cpool_spread *s)
+{
+    const int64_t bytes = s->inside ? s->stride[s->inside - 1] : s->at[0][s->m[0]] * s->stride[0];
+    const int64_t most = s->block < TILE ? TILE / s->block * s->block : s->block;
+    return s->inside < s->axes - 1 || bytes < most ? bytes : most;
+}
+
+/* How many small pieces are built together, as they lie one behind the other. */
+static int64_t neighbours(const cpool_call *c, const cpool_spread *s, int64_t bytes)
+{
+    int64_t step = bytes;
+    for (int a = c->kept - 1; a >= 0; step *= c->kept_len[a--])
+        if (s->kept_out[a] != step)
+            return 1;
+    return s->inside || bytes > ONCE ? 1 : ONCE / bytes;
+}
+
+static int64_t pieces_at_once(const cpool_spread *s) { return s->bytes < ONCE ? ONCE / s->bytes : 1; }
+
+int64_t cpool_spread_scratch(const cpool_call *c, const cpool_division *d, const cpool_spread *s)
+{
+    return (d ? cpool_divided_scratch(c, d) : cpool_scratch_bytes(c)) + built_at_once(s) + ONCE +
+           pieces_at_once(s) * s->bytes + 320;
+}
+
+void cpool_spread_run(const cpool_call *c, const cpool_division *d, const cpool_spread *s, const char *x, char *out,
+                      int64_t begin, int64_t end, void *scratch)
+{
+    const int last = s->axes - 1;
+    const int64_t units = c->units / (c->lines * s->pieces), at_once = pieces_at_once(s), most = built_at_once(s);
+    const int64_t length = s->at[last][s->m[last]], step = least(length, most / s->block), together = neighbours(c, s, most);
+    char *tile = (char *)(((uintptr_t)scratch + 63) & ~(uintptr_t)63), *once = tile + most + ONCE + 64;
+    char *rest = once + at_once * s->bytes + 64;
+    for (int64_t some; begin < end; begin += some) {
+        some = end - begin < at_once ? end - begin : at_once;
+        /* the call counts its results from the first of all */
+        char *to = (char *)((uintptr_t)once - (uintptr_t)(begin * s->bytes));
+        if (d)
+            cpool_divided_run(c, d, x, to, begin * units, (begin + some) * units, rest);
+        else
+            cpool_run(c, x, to, NULL, begin * units, (begin + some) * units, rest);
+        const char *from = once;
+        for (int64_t piece = begin, n; piece < begin + some; piece += n) {
+            n = begin + some - piece < together ? begin + some - piece : together;
+            int64_t line = piece / s->pieces;
+            to = out;
+            for (int a = c->kept - 1; a >= 0 && line; a--) {
+                to += line % c->kept_len[a] * s->kept_out[a];
+                line /= c->kept_len[a];
+            }
+            if (s->inside < last || step == length) {
+                char *built = tile;
+                for (int64_t i = 0; i < n; i++)
+                    built = build(c, s, s->inside, &from, built);
+                put(c, s, s->inside - 1, piece % s->pieces, to, tile, built - tile);
+                continue;
+            }
+            for (int64_t k = 0, stop; k < length; k = stop) {
+                stop = k + step < length ? k + step : length;
+                build_row(c, s, from, k, stop, tile);
+                put(c, s, last - 1, piece % s->pieces, to + k * s->block, tile, (stop - k) * s->block);
+            }
+            from += s->bytes;
+        }
+    }
+    c->isa->placed();
 }

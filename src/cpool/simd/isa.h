@@ -331,6 +331,100 @@ COPY(32)
 COPY(64)
 #undef COPY
 
+enum { FN(STEP) = 64, FN(LITTLE) = 8192, FN(FAR_LEAST) = 2048 }; /* bytes */
+static inline void FN(move)(char *to, const char *from)
+{
+    char some[FN(STEP)];
+    memcpy(some, from, FN(STEP));
+    memcpy(to, some, FN(STEP));
+}
+
+/* What is repeated goes up to STEP - 1 bytes too far. */
+static void FN(cpool_repeat)(char *to, const char *from, int64_t bytes, int64_t times)
+{
+    for (; times > 0; times--, to += bytes)
+        for (int64_t b = 0; b < bytes; b += FN(STEP))
+            FN(move)(to + b, from + b);
+}
+
+/* To where nothing may be written too far; past the caches, if it goes far and is worth it. */
+static void FN(cpool_place)(char *to, const char *from, int64_t bytes, int far)
+{
+    int64_t b = 0;
+    if (far && bytes >= FN(FAR_LEAST)) {
+        b = (int64_t)(-(uintptr_t)to % FN(STEP));
+        memcpy(to, from, (size_t)b);
+        for (; b + FN(STEP) <= bytes; b += FN(STEP))
+            FN(stream)(to + b, from + b);
+    } else if (bytes < FN(LITTLE)) {
+        for (; b + FN(STEP) <= bytes; b += FN(STEP))
+            FN(move)(to + b, from + b);
+    }
+    memcpy(to + b, from + b, (size_t)(bytes - b));
+}
+
+static void FN(cpool_placed)(void) { FN(streamed)(); }
+
+/* Elements [first, last): the next one from at[1] on, and so forth. Where none is there often, less is written too far. */
+#define FILL(BITS)                                                                                                 \
+    static inline __attribute__((always_inline)) void FN(fill_##BITS)(char *to, const char *from, const int64_t *at, \
+                                                                      int64_t first, int64_t last, int step)       \
+    {                                                                                                              \
+        for (int64_t end; first < last; first = end, from += BITS / 8) {                                           \
+            uint##BITS##_t x, some[FN(STEP) * 8 / BITS];                                                           \
+            end = least(*++at, last);                                                                              \
+            memcpy(&x, from, BITS / 8);                                                                            \
+            for (int u = 0; u < step * 8 / BITS; u++)                                                              \
+                some[u] = x;                                                                                       \
+            const int64_t bytes = (end - first) * (BITS / 8);                                                      \
+            memcpy(to, some, (size_t)step);                                                                        \
+            for (int64_t b = step; b < bytes; b += step)                                                           \
+                memcpy(to + b, some, (size_t)step);                                                                \
+            to += bytes;                                                                                           \
+        }                                                                                                          \
+    }                                                                                                              \
+    static void FN(cpool_fill_##BITS)(char *to, const char *from, const int64_t *at, int64_t first, int64_t last,   \
+                                      int64_t most)                                                                \
+    {                                                                                                              \
+        if (most <= 16)                                                                                            \
+            FN(fill_##BITS)(to, from, at, first, last, 16);                                                        \
+        else if (most <= 32)                                                                                       \
+            FN(fill_##BITS)(to, from, at, first, last, 32);                                                        \
+        else                                                                                                       \
+            FN(fill_##BITS)(to, from, at, first, last, FN(STEP));                                                  \
+    }
+FILL(8)
+FILL(16)
+FILL(32)
+FILL(64)
+#undef FILL
+
+/* Elements by their divisors, or all by one. */
+#define DIVIDE(TYPE, SIZE)                                                                                         \
+    static void FN3(cpool_divide, TYPE)(const char *x, const double *divisor, const double *reciprocal, double *to, \
+                                        int64_t n, int one)                                                        \
+    {                                                                                                              \
+        vf d = FN(f_set)(divisor[0]), r = FN(f_set)(reciprocal[0]);                                                \
+        for (int64_t i = 0; i < n; i += 8) {                                                                       \
+            const int some = (int)least(n - i, 8);                                                                 \
+            if (!one) {                                                                                            \
+                d = FN(f_ldn)(divisor + i, some);                                                                  \
+                r = FN(f_ldn)(reciprocal + i, some);                                                               \
+            }                                                                                                      \
+            double quotients[8];                                                                                   \
+            if (some == 8) {                                                                                       \
+                FN(f_st)(to + i, FN(f_div)(FN(x_##TYPE)(x + i * SIZE), d, r));                                     \
+                continue;                                                                                          \
+            }                                                                                                      \
+            FN(f_st)(quotients, FN(f_div)(FN(xn_##TYPE)(x + i * SIZE, some), d, r));                               \
+            memcpy(to + i, quotients, (size_t)some * sizeof *to);                                                  \
+        }                                                                                                          \
+    }
+DIVIDE(f16, 2)
+DIVIDE(bf16, 2)
+DIVIDE(f32, 4)
+#undef DIVIDE
+
 /* Elements by their factors, or all by one: multiplied as doubles, rounded once. */
 #define SCALE(TYPE, SIZE)                                                                                          \
     static void FN3(cpool_scale, TYPE)(const char *x, const double *factor, char *out, int64_t n, int one)         \
@@ -528,7 +622,12 @@ const cpool_isa FN(cpool_table) = {
      }},
     {NULL, FN(cpool_find_8), FN(cpool_find_16), NULL, FN(cpool_find_32), NULL, NULL, NULL, FN(cpool_find_64)},
     ALL(cpool_first),
+    {FN3(cpool_divide, f16), FN3(cpool_divide, bf16), FN3(cpool_divide, f32)},
     {FN3(cpool_scale, f16), FN3(cpool_scale, bf16), FN3(cpool_scale, f32), FN3(cpool_scale, f64)},
+    FN(cpool_repeat),
+    {NULL, FN(cpool_fill_8), FN(cpool_fill_16), NULL, FN(cpool_fill_32), NULL, NULL, NULL, FN(cpool_fill_64)},
+    FN(cpool_place),
+    FN(cpool_placed),
     FN(cpool_read),
 };
 #undef NONE8

@@ -298,7 +298,8 @@ static inline __attribute__((always_inline)) vf NAME(short_window)(const char *p
     return WIDE(XADD(a, b));
 }
 
-static void NAME(direct)(const cpool_job *lines, int64_t count, const cpool_fold *f, double *sums, int64_t stride)
+static void NAME(direct)(const cpool_job *lines, int64_t count, int64_t shift, const cpool_fold *f, double *sums,
+                         int64_t stride)
 {
     for (int64_t g = 0; g < count; g++, sums += stride) {
         if (!lines[g].rows) { /* a window of nothing */
@@ -306,7 +307,7 @@ static void NAME(direct)(const cpool_job *lines, int64_t count, const cpool_fold
                 FN(f_st)(sums + i, A_ZERO());
             continue;
         }
-        const char *line = lines[g].base + lines[g].off[0];
+        const char *line = lines[g].base + shift + lines[g].off[0];
         const int64_t n = lines[g].n;
         for (int64_t i = 0; i < f->outputs; i += 8) {
 #if HAS_PERM

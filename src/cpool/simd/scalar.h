@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <string.h>
 
+static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
 /* What will be read soon, if it is there at all: a prefetch never faults. */
 static inline void cpool_prefetch(const char *p, int64_t ahead)
 {

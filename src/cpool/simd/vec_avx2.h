@@ -29,6 +29,14 @@ static inline void FN(f_st)(double *p, vf x)
     _mm256_storeu_pd(p + 4, x.b);
 }
 
+/* 64 bytes to memory that is in no cache, and the last of them. */
+static inline void FN(stream)(char *to, const char *from)
+{
+    _mm256_stream_si256((__m256i *)(void *)to, _mm256_loadu_si256((const __m256i *)(const void *)from));
+    _mm256_stream_si256((__m256i *)(void *)to + 1, _mm256_loadu_si256((const __m256i *)(const void *)from + 1));
+}
+static inline void FN(streamed)(void) { _mm_sfence(); }
+
 static inline vq FN(q_zero)(void) { return (vq){_mm256_setzero_si256(), _mm256_setzero_si256()}; }
 static inline vq FN(q_add)(vq x, vq y) { return (vq){_mm256_add_epi64(x.a, y.a), _mm256_add_epi64(x.b, y.b)}; }
 static inline vq FN(q_ld)(const void *p)

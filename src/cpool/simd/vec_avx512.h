@@ -23,6 +23,10 @@ static inline vf FN(f_ldn)(const double *p, int n) { return _mm512_maskz_loadu_p
 static inline vf FN(f_keep)(vf a, int n) { return _mm512_maskz_mov_pd(MASK8(n), a); }
 static inline void FN(f_st)(double *p, vf a) { _mm512_storeu_pd(p, a); }
 
+/* 64 bytes to memory that is in no cache, and the last of them. */
+static inline void FN(stream)(char *to, const char *from) { _mm512_stream_si512((void *)to, _mm512_loadu_si512(from)); }
+static inline void FN(streamed)(void) { _mm_sfence(); }
+
 static inline vq FN(q_zero)(void) { return _mm512_setzero_si512(); }
 static inline vq FN(q_add)(vq a, vq b) { return _mm512_add_epi64(a, b); }
 static inline vq FN(q_ld)(const void *p) { return _mm512_loadu_si512(p); }

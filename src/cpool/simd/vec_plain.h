@@ -23,6 +23,10 @@
 #define EACH for (int k = 0; k < 8; k++)
 #define EACH_PART(a) for (size_t k = 0; k < sizeof (a).q / sizeof (a).q[0]; k++)
 
+/* 64 bytes to memory that is in no cache, and the last of them: an ordinary copy. */
+static inline void FN(stream)(char *to, const char *from) { memcpy(to, from, 64); }
+static inline void FN(streamed)(void) {}
+
 #define LANES(L, TYPE)                                                                                             \
     PART(FN(L##_part), TYPE);                                                                                      \
     typedef struct { FN(L##_part) q[PARTS(TYPE)]; } FN(v##L);

@@ -259,8 +259,8 @@ static void add_and_fold(const cpool_call *c, const cpool_job *lines, int64_t co
                          const cpool_fold *fold, double *sums, int64_t stride, int64_t plane)
 {
     const cpool_kernels *k = c->kernels;
-    if (c->max_rows == 1 && shift == 0 && k->direct[c->type] && fold->c == 1 && fold->step == 1)
-        k->direct[c->type](lines, count, fold, sums, stride);
+    if (c->max_rows == 1 && k->direct[c->type] && fold->c == 1 && fold->step == 1)
+        k->direct[c->type](lines, count, shift, fold, sums, stride);
     else {
         k->lines[c->type](lines, count, shift);
         k->fold[c->type](lines, count, fold, sums, stride, plane);
@@ -401,27 +401,6 @@ static void run_pixels(const cpool_call *c, const char *x, char *out, cursor *at
             continue;
         for (int64_t g = 0; g < filled; g++, advance(c, &first))
             finish_row(c, s, s->results[g], x, &first, 1, s->results[g].n);
-    }
-}
-
-/* Rows of results, those of outer windows that are the same copied from the first of them. */
-static void run_alike(const cpool_call *c, const char *x, char *out, cursor *at, int64_t units, scratch_map *s)
-{
-    const int64_t per_row = at->js * at->ts, bytes = c->inner.m * c->channels * c->out_size;
-    while (units) {
-        const int64_t done = at->j * at->ts + at->t, alike = done ? 1 : least(c->alike[at->o], units / per_row);
-        const int64_t some = done || !alike ? least(per_row - done, units) : per_row;
-        const char *first = out + at->out;
-        if (c->path == CPOOL_PATH_ROWS)
-            run_rows(c, x, out, at, some, s);
-        else
-            run_pixels(c, x, out, at, some, s);
-        units -= some;
-        for (int64_t copies = 1; copies < alike; copies++, units -= per_row) {
-            memcpy(out + at->out, first, (size_t)bytes);
-            for (int64_t u = 0; u < per_row; u++)
-                advance(c, at);
-        }
     }
 }
 
@@ -749,10 +728,6 @@ void cpool_run(const cpool_call *c, const char *x, char *out, int64_t *indices, 
     cursor_set(c, &at, begin);
     if (indices && cpool_is_keyed(c)) {
         cpool_run_keyed(c, x, out, indices, &at, end - begin, &s);
-        return;
-    }
-    if (c->alike) {
-        run_alike(c, x, out, &at, end - begin, &s);
         return;
     }
     switch (c->path) {

@@ -5,8 +5,6 @@
 #include "cpool_simd.h"
 #include "scalar.h"
 
-static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 /* One thread's scratch: see map_scratch. */
 typedef struct {
     double *acc, *sums, *part, *total;
