@@ -91,6 +91,8 @@ CALLS = [
     ("avg_pool1d", (5, 301), "int64", (4,), {"dtype": np.int64}),
     ("adaptive_max_pool3d", (2, 9, 10, 11), "float32", (4,), {}),
     ("max_pool2d", (4, 700, 800), "float32", (31, 1, 15), {}),
+    ("adaptive_avg_pool2d", (3, 5, 4), "float32", (67,), {}),
+    ("adaptive_max_pool2d", (5, 4, 3), "int16", ((9, 31),), {"data_format": "channels_last"}),
     ("global_avg_pool", (64, 7, 7), "complex64", (), {"keepdims": False, "data_format": "CHW"}),
 ]
 

@@ -347,6 +347,7 @@ def test_large_planes_are_divided_in_part(dtype, engine):
 REPEATED = [
     ("adaptive_avg_pool2d", (3, 5, 30, 23), (4, 3), {}),
     ("adaptive_avg_pool2d", (2, 3, 40, 57), (1, 5), {}),
+    ("adaptive_avg_pool2d", (2, 3, 60, 2), (4, 2), {}),
     ("adaptive_avg_pool2d", (2, 35, 17, 9), (2, 1), {"data_format": "channels_last"}),
     ("adaptive_avg_pool1d", (3, 2, 517), 7, {}),
     ("adaptive_avg_pool3d", (2, 3, 9, 10, 11), (2, 3, 1), {}),
@@ -391,6 +392,14 @@ def test_more_windows_than_elements(dtype, simd, monkeypatch):
                 if "complex" not in dtype:
                     check_max("adaptive_max_pool2d", x, size, **options)
         assert bool(found) == (how != "alone")
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"), [((1, 1, 131_072, 16), (1, 32)), ((1, 1, 65_536, 16), (16, 64)), ((1, 1, 80_000, 8), (64, 128))]
+)
+def test_much_to_read_is_shared_out_though_results_are_alike(shape, size):
+    call = cpu.call_of(cpool.prepare("adaptive_avg_pool2d", np.broadcast_to(np.float32(1), shape).copy(), size).plan)
+    assert call.units >= 8
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 70_001), (1, 70_001, 2)])

@@ -70,9 +70,6 @@ cdef extern from "simd/cpool_simd.h" nogil:
         int64_t planes, length, inner
         const double *by
         const double *reciprocal
-    int64_t cpool_divided_scratch(const cpool_call *c, const cpool_division *d) noexcept
-    void cpool_divided_run(const cpool_call *c, const cpool_division *d, const char *grad, char *out, int64_t begin,
-                           int64_t end, void *scratch) noexcept
     ctypedef struct cpool_spread:
         int axes, inside, far
         int64_t m[66]
@@ -80,9 +77,14 @@ cdef extern from "simd/cpool_simd.h" nogil:
         const int64_t *at[66]
         int64_t block, most, pieces, bytes
         int64_t kept_out[66]
-    int64_t cpool_spread_scratch(const cpool_call *c, const cpool_division *d, const cpool_spread *s) noexcept
-    void cpool_spread_run(const cpool_call *c, const cpool_division *d, const cpool_spread *s, const char *x, char *out,
-                          int64_t begin, int64_t end, void *scratch) noexcept
+    ctypedef struct cpool_work:
+        const cpool_call *call
+        const cpool_division *division
+        const cpool_spread *spread
+        int64_t pieces
+    int64_t cpool_work_scratch(const cpool_work *w) noexcept
+    void cpool_work_run(const cpool_work *w, const char *x, char *out, int64_t *indices, int64_t begin, int64_t end,
+                        void *scratch) noexcept
     ctypedef struct cpool_scatter:
         const cpool_kernels *kernels
         int type, size
@@ -103,9 +105,6 @@ cdef extern from "simd/cpool_simd.h" nogil:
     int CPOOL_MAXDIM, CPOOL_AVG, CPOOL_MAX
     int CPOOL_PATH_ROWS, CPOOL_PATH_PIXELS, CPOOL_PATH_LANES, CPOOL_PATH_WIDE, CPOOL_PATH_COPY, CPOOL_PATH_PLANES
     const cpool_isa *cpool_isa_at(int index) noexcept
-    int64_t cpool_scratch_bytes(const cpool_call *call) noexcept
-    void cpool_run(const cpool_call *call, const char *x, char *out, int64_t *indices, int64_t begin, int64_t end,
-                   void *scratch) noexcept
     int64_t cpool_blocks(const cpool_call *call, int64_t unit) noexcept
     void cpool_run_block(const cpool_call *call, const char *x, int64_t unit, int64_t block, double *partial,
                          void *scratch) noexcept
@@ -120,8 +119,7 @@ cdef struct Team:
     # what the threads of one region share
     void (*run)(const Team *team, int64_t begin, int64_t end, void *scratch) noexcept nogil
     const cpool_call *call
-    const cpool_division *division  # or NULL
-    const cpool_spread *spread
+    const cpool_work *work
     const cpool_scatter *gradients
     const cpool_scaling *scaling
     const char *x
@@ -157,15 +155,15 @@ cdef class Call:
     cdef cpool_tile *tiles
     cdef cpool_division division
     cdef cpool_spread spread
-    cdef bint divides, spreads
-    cdef int64_t pieces  # of the work, that threads share
+    cdef cpool_work work
     cdef readonly object plan
     cdef object tables  # the arrays that c points into
     cdef readonly str path
     cdef Layout result
     cdef readonly int64_t scratch
     cdef readonly int64_t cost  # nanoseconds on one thread: estimated, then measured
-    cdef int measured  # how often, up to RUNS times
+    cdef bint measured
+    cdef int guesses  # runs alone that are still to be made
 
     cdef int start(self, cnp.ndarray x, cnp.ndarray out, int64_t *indices, threads) except -1
     cdef int execute(self, const char *x, char *out, int64_t *indices, int threads) except -1
@@ -179,4 +177,4 @@ cdef class Call:
 
 
 # A call on the calling thread, without the GIL; 0, or -1 if there was no memory. For _native.
-cdef int pool_alone(const void *call, int64_t scratch, const char *x, char *out) noexcept nogil
+cdef int pool_alone(const void *work, int64_t scratch, const char *x, char *out) noexcept nogil

@@ -156,15 +156,7 @@ cdef void set_pool(cpool_pool *pool, dict axis):
 
 
 cdef void run_units(const Team *team, int64_t begin, int64_t end, void *scratch) noexcept nogil:
-    cpool_run(team.call, team.x, team.out, team.indices, begin, end, scratch)
-
-
-cdef void run_divided(const Team *team, int64_t begin, int64_t end, void *scratch) noexcept nogil:
-    cpool_divided_run(team.call, team.division, team.x, team.out, begin, end, scratch)
-
-
-cdef void run_spread(const Team *team, int64_t begin, int64_t end, void *scratch) noexcept nogil:
-    cpool_spread_run(team.call, team.division, team.spread, team.x, team.out, begin, end, scratch)
+    cpool_work_run(team.work, team.x, team.out, team.indices, begin, end, scratch)
 
 
 cdef void run_blocks(const Team *team, int64_t begin, int64_t end, void *scratch) noexcept nogil:
@@ -393,16 +385,17 @@ cdef class Call:
         c.acc_len, c.sums_len, c.group = spec["acc_len"], spec["sums_len"], spec["group"]
         c.planes = spec["planes"]
         self.set_tiles(spec["tiles"])
-        c.units = self.pieces = spec["units"]
-        self.scratch = cpool_scratch_bytes(c)
-        self.divides = plan.division is not None
-        if self.divides:
+        c.units = spec["units"]
+        self.work.call, self.work.pieces = c, c.units
+        self.work.division, self.work.spread = NULL, NULL
+        if plan.division is not None:
             self.set_division(spec["division"])
-        self.spreads = spec["spread"] is not None
-        if self.spreads:
+        if spec["spread"] is not None:
             self.set_spread(spec["spread"])
+        self.scratch = cpool_work_scratch(&self.work)
         self.cost = spec["cost"]
-        self.measured = 0
+        self.measured = False
+        self.guesses = RUNS if TEAM_WARM <= self.cost < GUESS else 0
         self.result = Layout.__new__(Layout, plan.out_dtype, plan.out_shape, spec["out_strides"])
 
     cdef set_division(self, dict spec):
@@ -410,7 +403,7 @@ cdef class Call:
         d.type, d.size = spec["type"], spec["size"]
         d.planes, d.length, d.inner = spec["planes"], spec["length"], spec["inner"]
         d.by, d.reciprocal = doubles(spec["by"]), doubles(spec["reciprocal"])
-        self.scratch = cpool_divided_scratch(&self.c, d)
+        self.work.division = d
 
     cdef set_spread(self, dict spec):
         cdef cpool_spread *s = &self.spread
@@ -427,8 +420,8 @@ cdef class Call:
                 s.pieces *= s.m[i]
             else:
                 s.bytes *= s.m[i]
-        self.pieces = self.c.lines * s.pieces if self.c.units else 0
-        self.scratch = cpool_spread_scratch(&self.c, &self.division if self.divides else NULL, s)
+        self.work.spread = s
+        self.work.pieces = self.c.lines * s.pieces if self.c.units else 0
 
     cdef set_tiles(self, list tiles):
         cdef int64_t i
@@ -456,7 +449,7 @@ cdef class Call:
     @property
     def units(self):
         """How many pieces the work has."""
-        return self.pieces
+        return self.work.pieces
 
     @property
     def isa(self):
@@ -475,9 +468,9 @@ cdef class Call:
 
     cdef int most(self, int threads) noexcept:
         """No more threads than pieces; huge windows are cut into blocks, too."""
-        if self.c.path == CPOOL_PATH_WIDE and not self.spreads:
+        if self.c.path == CPOOL_PATH_WIDE and self.work.spread == NULL:
             return threads
-        return <int> min(<int64_t> threads, max(self.pieces, 1))
+        return <int> min(<int64_t> threads, max(self.work.pieces, 1))
 
     @property
     def gathers(self):
@@ -509,21 +502,14 @@ cdef class Call:
     cdef int execute(self, const char *x, char *out, int64_t *indices, int threads) except -1:
         cdef Team team
         # an estimate is not enough to wake others for little
-        cdef bint guess = self.measured < RUNS and TEAM_WARM <= self.cost < GUESS and not force_team
+        cdef bint guess = self.guesses > 0 and not force_team
         cdef int size = 1 if guess else team_size(self.cost, self.most(threads))
         cdef int64_t begun
         team.run = run_units
         team.together = 8 if self.c.path == CPOOL_PATH_PLANES else 1
-        team.call = &self.c
-        team.division = NULL
-        if self.divides:
-            team.run = run_divided
-            team.division = &self.division
-        if self.spreads:
-            team.run = run_spread
-            team.spread = &self.spread
-        if self.divides and self.division.planes >= 4 * size:  # of fewer planes, each piece divides what it needs
-            team.together = self.pieces // self.division.planes
+        team.call, team.work = &self.c, &self.work
+        if self.work.division != NULL and self.division.planes >= 4 * size:  # else each piece divides
+            team.together = self.work.pieces // self.division.planes
         team.x = x
         team.out = out
         team.indices = indices
@@ -533,26 +519,29 @@ cdef class Call:
             team.memory = <char *> cpool_scratch_take(team.scratch)
             if team.memory == NULL:
                 raise MemoryError(f"no memory for {team.scratch} bytes of scratch")
-            team.begin, team.end = 0, self.pieces
+            team.begin, team.end = 0, self.work.pieces
             work_alone(&team)
             cpool_scratch_give(team.memory)
             return 0
-        if self.c.path == CPOOL_PATH_WIDE and not self.divides and not self.spreads and (
-                self.c.units < 4 * size or self.cost > SLICE * self.c.units):
-            return self.execute_blocks(&team, size)
         begun = cpool_now()
-        run_all(&team, self.pieces, size)
+        if self.c.path == CPOOL_PATH_WIDE and self.work.division == NULL and self.work.spread == NULL and (
+                self.c.units < 4 * size or self.cost > SLICE * self.c.units):
+            self.execute_blocks(&team, size)
+        else:
+            run_all(&team, self.work.pieces, size)
         if size == 1:
             self.learn(cpool_now() - begun)
         return 0
 
     cdef void learn(self, int64_t took) noexcept:
         """Replace the estimate by what a serial run took; the smallest seen is the least disturbed."""
+        if self.guesses > 0:
+            self.guesses -= 1
         if self.measured:
             self.cost = max(min(self.cost, took), 100)
         else:  # the first run also pays for what is not yet in memory or cache
             self.cost = max(min(4 * self.cost, took), 100)
-        self.measured = min(self.measured + 1, RUNS)
+            self.measured = True
 
     cdef int execute_blocks(self, Team *team, int size) except -1:
         """Few huge windows: their blocks are spread over the threads, and their sums added in order."""
@@ -590,15 +579,15 @@ cdef class Call:
         cpool_mode_leave(mode)
 
 
-cdef int pool_alone(const void *call, int64_t scratch, const char *x, char *out) noexcept nogil:
-    cdef const cpool_call *c = <const cpool_call *> call
+cdef int pool_alone(const void *work, int64_t scratch, const char *x, char *out) noexcept nogil:
+    cdef const cpool_work *w = <const cpool_work *> work
     cdef void *memory = cpool_scratch_take(scratch)
     cdef cpool_mode mode
     if memory == NULL:
         return -1
-    if c.units and c.lines:
+    if w.pieces and w.call.lines:
         mode = cpool_mode_enter()
-        cpool_run(c, x, out, NULL, 0, c.units, memory)
+        cpool_work_run(w, x, out, NULL, 0, w.pieces, memory)
         cpool_mode_leave(mode)
     cpool_scratch_give(memory)
     return 0

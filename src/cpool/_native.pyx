@@ -25,7 +25,7 @@ cdef class Pool:
         if prepared.plan.indexed:
             bad_value("prepared", prepared, "a call without return_indices is needed")
         call = cpu.call_of(prepared.plan)
-        self.call, self.ready, self.scratch = call, &call.c, call.scratch
+        self.call, self.ready, self.scratch = call, &call.work, call.scratch
 
     cdef int run(self, const void *x, void *out) noexcept nogil:
         return pool_alone(self.ready, self.scratch, <const char *> x, <char *> out)

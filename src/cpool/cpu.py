@@ -340,8 +340,10 @@ def _each_once(plan: Plan) -> tuple[Plan, dict[str, Any] | None]:
         return plan, None
     built = [strides[0] * counts[0], *strides[:-1]]  # bytes of what the axes from each on make
     inside = next((i for i, n in enumerate(built) if n <= TILE), len(built) - 1)
-    if block * math.prod(m[inside:]) > MOST:
-        return plan, None
+    pieces = math.prod(k.length for k in others) * math.prod(m[:inside])
+    taps = math.prod(int(a.windows.sizes.max()) for a in plan.pooled)
+    if block * math.prod(m[inside:]) > MOST or taps > BLOCK or (pieces < UNITS and plan.elements > BLOCK):
+        return plan, None  # too much of it, or too little to share out
     pooled = []
     for i, (axis, f) in enumerate(zip(plan.pooled, firsts, strict=True)):
         t = axis.windows

@@ -213,10 +213,6 @@ typedef struct {
     const double *by, *reciprocal;
 } cpool_division;
 
-int64_t cpool_divided_scratch(const cpool_call *c, const cpool_division *d);
-void cpool_divided_run(const cpool_call *c, const cpool_division *d, const char *grad, char *out, int64_t begin,
-                       int64_t end, void *scratch);
-
 /* ---- results that are like their neighbours --------------------------------------------------- */
 
 /* A call has each of them once, [lines][windows of each axis][block], and what it says of where results go is of these.
@@ -233,10 +229,20 @@ typedef struct {
     int64_t pieces, bytes;           /* how many of them a line has, and how long one is in the call's results */
 } cpool_spread;
 
-int64_t cpool_spread_scratch(const cpool_call *c, const cpool_division *d, const cpool_spread *s);
-/* Pieces [begin, end) of these, of the lines one after the other; d, if gradients are divided first. */
-void cpool_spread_run(const cpool_call *c, const cpool_division *d, const cpool_spread *s, const char *x, char *out,
-                      int64_t begin, int64_t end, void *scratch);
+/* ---- a whole call ------------------------------------------------------------------------------ */
+
+/* A call with what is done before and after it, each NULL if nothing is. */
+typedef struct {
+    const cpool_call *call;
+    const cpool_division *division;
+    const cpool_spread *spread;
+    int64_t pieces; /* of the work: of the spread, or the call's units */
+} cpool_work;
+
+int64_t cpool_work_scratch(const cpool_work *w);
+/* Pieces [begin, end) of the work. `indices`, NULL if not wanted, lie as the results do. */
+void cpool_work_run(const cpool_work *w, const char *x, char *out, int64_t *indices, int64_t begin, int64_t end,
+                    void *scratch);
 
 /* ---- gradients of the largest ---------------------------------------------------------------- */
 

@@ -25,7 +25,7 @@ static int64_t planes_at_once(const cpool_division *d)
 }
 
 /* Where large planes are divided in part, most of this is never touched. */
-int64_t cpool_divided_scratch(const cpool_call *c, const cpool_division *d)
+static int64_t divided_scratch(const cpool_call *c, const cpool_division *d)
 {
     return cpool_scratch_bytes(c) + planes_at_once(d) * d->length * d->inner * (int64_t)sizeof(double) + 64;
 }
@@ -62,8 +62,8 @@ static void span_of(const cpool_call *c, const cpool_division *d, int64_t begin,
     *last = low < high ? high * row : 0;
 }
 
-void cpool_divided_run(const cpool_call *c, const cpool_division *d, const char *grad, char *out, int64_t begin,
-                       int64_t end, void *scratch)
+static void run_divided(const cpool_call *c, const cpool_division *d, const char *grad, char *out, int64_t begin,
+                        int64_t end, void *scratch)
 {
     const int64_t per_plane = c->units / d->planes, size = d->length * d->inner, most = planes_at_once(d);
     double *wide = (double *)(((uintptr_t)scratch + 63) & ~(uintptr_t)63);
@@ -83,7 +83,7 @@ void cpool_divided_run(const cpool_call *c, const cpool_division *d, const char 
 
 /* ---- results that are like their neighbours ------------------------------------------------------ */
 
-enum { TILE = 262144, ONCE = 16384 }; /* bytes: of a row that is built at once, of results at a time */
+enum { ROW = 262144, ONCE = 16384 }; /* bytes: of a row that is built at once, of results at a time */
 
 /* What is built may go 63 bytes too far: what comes next is written later. */
 
@@ -144,7 +144,7 @@ static void put(const cpool_call *c, const cpool_spread *s, int axis, int64_t pi
 static int64_t built_at_once(const cpool_spread *s)
 {
     const int64_t bytes = s->inside ? s->stride[s->inside - 1] : s->at[0][s->m[0]] * s->stride[0];
-    const int64_t most = s->block < TILE ? TILE / s->block * s->block : s->block;
+    const int64_t most = s->block < ROW ? ROW / s->block * s->block : s->block;
     return s->inside < s->axes - 1 || bytes < most ? bytes : most;
 }
 
@@ -160,14 +160,15 @@ static int64_t neighbours(const cpool_call *c, const cpool_spread *s, int64_t by
 
 static int64_t pieces_at_once(const cpool_spread *s) { return s->bytes < ONCE ? ONCE / s->bytes : 1; }
 
-int64_t cpool_spread_scratch(const cpool_call *c, const cpool_division *d, const cpool_spread *s)
+static int64_t spread_scratch(const cpool_call *c, const cpool_division *d, const cpool_spread *s)
 {
-    return (d ? cpool_divided_scratch(c, d) : cpool_scratch_bytes(c)) + built_at_once(s) + ONCE +
+    return (d ? divided_scratch(c, d) : cpool_scratch_bytes(c)) + built_at_once(s) + ONCE +
            pieces_at_once(s) * s->bytes + 320;
 }
 
-void cpool_spread_run(const cpool_call *c, const cpool_division *d, const cpool_spread *s, const char *x, char *out,
-                      int64_t begin, int64_t end, void *scratch)
+/* Pieces [begin, end), of the lines one after the other; d, if gradients are divided first. */
+static void run_spread(const cpool_call *c, const cpool_division *d, const cpool_spread *s, const char *x, char *out,
+                       int64_t begin, int64_t end, void *scratch)
 {
     const int last = s->axes - 1;
     const int64_t units = c->units / (c->lines * s->pieces), at_once = pieces_at_once(s), most = built_at_once(s);
@@ -179,7 +180,7 @@ void cpool_spread_run(const cpool_call *c, const cpool_division *d, const cpool_
         /* the call counts its results from the first of all */
         char *to = (char *)((uintptr_t)once - (uintptr_t)(begin * s->bytes));
         if (d)
-            cpool_divided_run(c, d, x, to, begin * units, (begin + some) * units, rest);
+            run_divided(c, d, x, to, begin * units, (begin + some) * units, rest);
         else
             cpool_run(c, x, to, NULL, begin * units, (begin + some) * units, rest);
         const char *from = once;
@@ -190,6 +191,12 @@ void cpool_spread_run(const cpool_call *c, const cpool_division *d, const cpool_
             for (int a = c->kept - 1; a >= 0 && line; a--) {
                 to += line % c->kept_len[a] * s->kept_out[a];
                 line /= c->kept_len[a];
+            }
+            if (s->inside == last && s->m[last] == length) { /* only rows are like their neighbours */
+                put(c, s, last - 1, piece % s->pieces, to, from, s->bytes);
+                from += s->bytes;
+                n = 1;
+                continue;
             }
             if (s->inside < last || step == length) {
                 char *built = tile;
@@ -207,4 +214,24 @@ void cpool_spread_run(const cpool_call *c, const cpool_division *d, const cpool_
         }
     }
     c->isa->placed();
+}
+
+/* ---- a whole call -------------------------------------------------------------------------------- */
+
+int64_t cpool_work_scratch(const cpool_work *w)
+{
+    return w->spread     ? spread_scratch(w->call, w->division, w->spread)
+           : w->division ? divided_scratch(w->call, w->division)
+                         : cpool_scratch_bytes(w->call);
+}
+
+void cpool_work_run(const cpool_work *w, const char *x, char *out, int64_t *indices, int64_t begin, int64_t end,
+                    void *scratch)
+{
+    if (w->spread)
+        run_spread(w->call, w->division, w->spread, x, out, begin, end, scratch);
+    else if (w->division)
+        run_divided(w->call, w->division, x, out, begin, end, scratch);
+    else
+        cpool_run(w->call, x, out, indices, begin, end, scratch);
 }
