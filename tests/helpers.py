@@ -577,10 +577,9 @@ def repeat_as(monkeypatch: pytest.MonkeyPatch, how: str) -> list[dict[str, Any]]
     """Results that are like their neighbours are computed one by one, or repeated: as built at once, in many pieces,
     or past the caches. How, for every call that is made ready from now on."""
     found: list[dict[str, Any]] = []
-    original = _EACH_ONCE
 
     def each_once(plan: Any) -> Any:
-        plan, spread = original(plan)
+        plan, spread = _EACH_ONCE(plan)
         found.extend([spread] if spread else [])
         return plan, spread
 

@@ -57,14 +57,14 @@ cpool_watch_fork()
 
 # Measured costs in nanoseconds; see docs/performance.md. Integers: no decision leaves the caller a floating-point flag.
 cdef int64_t TEAM_WARM = 2500    # work that two warm threads finish as fast as one
-cdef int64_t GUESS = 20_000     # estimates below that are replaced by what so many runs alone take
-cdef int RUNS = 8
 cdef int64_t TEAM_COLD = 150_000  # the same when the other thread sleeps
 cdef int64_t WARM = 2_000_000    # a worker spins this long after its last work
 cdef int64_t STALL = 1_500_000   # a region that takes so long, and thrice its work, waited for a processor
 cdef int64_t TRUCE = 50_000_000  # for so long, work below that is not split
 cdef int64_t SLICE = 50_000_000  # work between two looks at Ctrl-C
 cdef int64_t RELEASE = 5000      # work below which the GIL is kept
+cdef int64_t GUESS = 20_000      # an estimate below that is replaced
+cdef int RUNS = 8                # ... by what so many runs alone take
 cdef int64_t MAPPED = 32 << 20   # bytes above which C libraries hand out pages that nobody used
 
 cdef int64_t last_team = 0       # when a team of threads last ended
@@ -284,6 +284,11 @@ cdef int team_size(int64_t cost, int threads) noexcept nogil:
             return 1
         lonely = 0
     return <int> min(<int64_t> threads, max(<int64_t> 2, cost // 1000))
+
+
+cdef int run_worth(Team *team, int64_t units, int limit) except -1:
+    """All units, on as many threads as are worth it."""
+    return run_all(team, units, team_size(team.cost, <int> min(<int64_t> limit, units)))
 
 
 cdef class Layout:
@@ -722,16 +727,15 @@ cdef class Scatter(Short):
         team.run = run_look
         team.cost = looks * c.inner * 32 + 100
         team.scratch = 64
-        run_all(team, looks, team_size(team.cost, <int> min(<int64_t> limit, looks)))
+        run_worth(team, looks, limit)
         return bounds
 
     cdef int scatter(self, Team *team, int limit) except -1:
         cdef const cpool_scatter *c = team.gradients
-        cdef int64_t units = cpool_scatter_units(c)
         team.run = run_scatter
         team.cost = c.outer * c.inner * (c.length // 6 + c.outputs * 2 // 3) + 100
         team.scratch = cpool_scatter_scratch()
-        return run_all(team, units, team_size(team.cost, <int> min(<int64_t> limit, units)))
+        return run_worth(team, cpool_scatter_units(c), limit)
 
 
 def scale(cnp.ndarray x not None, cnp.ndarray factor not None, cnp.ndarray out not None, str isa, int kind, bint last,
@@ -765,7 +769,7 @@ def scale(cnp.ndarray x not None, cnp.ndarray factor not None, cnp.ndarray out n
     team.cost = c.batch * c.channels * c.inner * 3 // 10 + 100
     team.scratch = 64
     try:
-        run_all(&team, units, team_size(team.cost, <int> min(<int64_t> threads, units)))
+        run_worth(&team, units, threads)
     finally:
         free(wide)
 

@@ -85,9 +85,8 @@ static void run_divided(const cpool_call *c, const cpool_division *d, const char
 
 enum { ROW = 262144, ONCE = 16384 }; /* bytes: of a row that is built at once, of results at a time */
 
-/* What is built may go 63 bytes too far: what comes next is written later. */
-
-/* Elements [first, last) of a row of results; `from` is where its windows are. */
+/* Elements [first, last) of a row of results; `from` is where its windows are. What is built may go 63 bytes too far:
+ * what comes next is written later. */
 static char *build_row(const cpool_call *c, const cpool_spread *s, const char *from, int64_t first, int64_t last, char *to)
 {
     const int64_t *at = s->at[s->axes - 1], block = s->block;
@@ -102,7 +101,7 @@ static char *build_row(const cpool_call *c, const cpool_spread *s, const char *f
         return to + (last - first) * block;
     }
     for (int64_t times; first < last; low++, first += times, from += block, to += times * block) {
-        times = (at[low + 1] < last ? at[low + 1] : last) - first;
+        times = least(at[low + 1], last) - first;
         c->isa->repeat(to, from, block, times);
     }
     return to;
@@ -160,32 +159,39 @@ static int64_t neighbours(const cpool_call *c, const cpool_spread *s, int64_t by
 
 static int64_t pieces_at_once(const cpool_spread *s) { return s->bytes < ONCE ? ONCE / s->bytes : 1; }
 
-static int64_t spread_scratch(const cpool_call *c, const cpool_division *d, const cpool_spread *s)
+static int64_t spread_scratch(const cpool_spread *s)
 {
-    return (d ? divided_scratch(c, d) : cpool_scratch_bytes(c)) + built_at_once(s) + ONCE +
-           pieces_at_once(s) * s->bytes + 320;
+    return built_at_once(s) + ONCE + pieces_at_once(s) * s->bytes + 320;
 }
 
-/* Pieces [begin, end), of the lines one after the other; d, if gradients are divided first. */
-static void run_spread(const cpool_call *c, const cpool_division *d, const cpool_spread *s, const char *x, char *out,
-                       int64_t begin, int64_t end, void *scratch)
+/* The call, its gradients divided first where they are to be. */
+static void run_call(const cpool_work *w, const char *x, char *out, int64_t *indices, int64_t begin, int64_t end,
+                     void *scratch)
 {
+    if (w->division)
+        run_divided(w->call, w->division, x, out, begin, end, scratch);
+    else
+        cpool_run(w->call, x, out, indices, begin, end, scratch);
+}
+
+/* Pieces [begin, end), of the lines one after the other. */
+static void run_spread(const cpool_work *w, const char *x, char *out, int64_t begin, int64_t end, void *scratch)
+{
+    const cpool_call *c = w->call;
+    const cpool_spread *s = w->spread;
     const int last = s->axes - 1;
     const int64_t units = c->units / (c->lines * s->pieces), at_once = pieces_at_once(s), most = built_at_once(s);
     const int64_t length = s->at[last][s->m[last]], step = least(length, most / s->block), together = neighbours(c, s, most);
     char *tile = (char *)(((uintptr_t)scratch + 63) & ~(uintptr_t)63), *once = tile + most + ONCE + 64;
     char *rest = once + at_once * s->bytes + 64;
     for (int64_t some; begin < end; begin += some) {
-        some = end - begin < at_once ? end - begin : at_once;
+        some = least(end - begin, at_once);
         /* the call counts its results from the first of all */
         char *to = (char *)((uintptr_t)once - (uintptr_t)(begin * s->bytes));
-        if (d)
-            run_divided(c, d, x, to, begin * units, (begin + some) * units, rest);
-        else
-            cpool_run(c, x, to, NULL, begin * units, (begin + some) * units, rest);
+        run_call(w, x, to, NULL, begin * units, (begin + some) * units, rest);
         const char *from = once;
         for (int64_t piece = begin, n; piece < begin + some; piece += n) {
-            n = begin + some - piece < together ? begin + some - piece : together;
+            n = least(begin + some - piece, together);
             int64_t line = piece / s->pieces;
             to = out;
             for (int a = c->kept - 1; a >= 0 && line; a--) {
@@ -195,7 +201,6 @@ static void run_spread(const cpool_call *c, const cpool_division *d, const cpool
             if (s->inside == last && s->m[last] == length) { /* only rows are like their neighbours */
                 put(c, s, last - 1, piece % s->pieces, to, from, s->bytes);
                 from += s->bytes;
-                n = 1;
                 continue;
             }
             if (s->inside < last || step == length) {
@@ -206,7 +211,7 @@ static void run_spread(const cpool_call *c, const cpool_division *d, const cpool
                 continue;
             }
             for (int64_t k = 0, stop; k < length; k = stop) {
-                stop = k + step < length ? k + step : length;
+                stop = least(k + step, length);
                 build_row(c, s, from, k, stop, tile);
                 put(c, s, last - 1, piece % s->pieces, to + k * s->block, tile, (stop - k) * s->block);
             }
@@ -220,18 +225,15 @@ static void run_spread(const cpool_call *c, const cpool_division *d, const cpool
 
 int64_t cpool_work_scratch(const cpool_work *w)
 {
-    return w->spread     ? spread_scratch(w->call, w->division, w->spread)
-           : w->division ? divided_scratch(w->call, w->division)
-                         : cpool_scratch_bytes(w->call);
+    return (w->division ? divided_scratch(w->call, w->division) : cpool_scratch_bytes(w->call)) +
+           (w->spread ? spread_scratch(w->spread) : 0);
 }
 
 void cpool_work_run(const cpool_work *w, const char *x, char *out, int64_t *indices, int64_t begin, int64_t end,
                     void *scratch)
 {
     if (w->spread)
-        run_spread(w->call, w->division, w->spread, x, out, begin, end, scratch);
-    else if (w->division)
-        run_divided(w->call, w->division, x, out, begin, end, scratch);
+        run_spread(w, x, out, begin, end, scratch);
     else
-        cpool_run(w->call, x, out, indices, begin, end, scratch);
+        run_call(w, x, out, indices, begin, end, scratch);
 }

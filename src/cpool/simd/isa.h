@@ -363,8 +363,6 @@ static void FN(cpool_place)(char *to, const char *from, int64_t bytes, int far)
     memcpy(to + b, from + b, (size_t)(bytes - b));
 }
 
-static void FN(cpool_placed)(void) { FN(streamed)(); }
-
 /* Elements [first, last): the next one from at[1] on, and so forth. Where none is there often, less is written too far. */
 #define FILL(BITS)                                                                                                 \
     static inline __attribute__((always_inline)) void FN(fill_##BITS)(char *to, const char *from, const int64_t *at, \
@@ -627,7 +625,7 @@ const cpool_isa FN(cpool_table) = {
     FN(cpool_repeat),
     {NULL, FN(cpool_fill_8), FN(cpool_fill_16), NULL, FN(cpool_fill_32), NULL, NULL, NULL, FN(cpool_fill_64)},
     FN(cpool_place),
-    FN(cpool_placed),
+    FN(streamed),
     FN(cpool_read),
 };
 #undef NONE8
