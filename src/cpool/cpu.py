@@ -220,7 +220,8 @@ STRIP = 64  # elements of a line that AVX-512 keeps in registers
 PAD = 16
 FAR = 2**24  # bytes of an input from which on it is read in the order of memory, and asked for early
 FAR_OUT = 2**25  # bytes of a result that is better written past the caches, if that is all that is done
-FAR_LINE = 512  # elements of its lines: what they need is not to be driven out of L1
+WHOLE = 2048  # elements of its rows that are read from end to end
+FAR_LINE = 512  # elements of its lines, if rows are longer: what they need is not to be driven out of L1
 FAR_ROW = 2048  # bytes of a pixel's channels, if there are several, for which that is worth it
 TILE = 32768  # bytes of results that are built in one piece, where many are alike
 MOST = 2**20  # bytes of results that one of them is built from
@@ -371,6 +372,11 @@ def _is_read_in_order(path: str, code: int, row: int) -> bool:
     if path == "rows":
         return code == F32
     return row >= FAR_ROW and (path != "pixels" or code in (F16, BF16, F32, I32, U32))
+
+
+def _far_line(windows: Windows, channels: int) -> int:
+    """How many elements of a row are read from afar before the next row is."""
+    return WHOLE if int(windows.stops.max() - windows.starts.min()) * channels <= WHOLE else FAR_LINE
 
 
 def _tiles(inner: dict[str, Any], channels: int, repeat: bool, line: int = LINE) -> list[dict[str, Any]]:
@@ -526,7 +532,7 @@ def build(plan: Plan) -> _kernels.Call:
         channel_tile = min(channel_tile, max(-(-channels // (pieces * STRIP)), 1) * STRIP)
     group = 1
     if path == "rows":
-        line = FAR_LINE if far and max_rows > 1 else LINE
+        line = _far_line(inner.windows, channels) if far and max_rows > 1 and not empty else LINE
         tiles = [] if empty else _tiles(spec_inner, channels, plan.reducer == "max", line)
         acc = max((t["columns"] for t in tiles), default=1) * channels
         sums = max((t["last"] - t["first"] for t in tiles), default=1) * channels

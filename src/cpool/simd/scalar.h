@@ -12,7 +12,7 @@ static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline void cpool_prefetch(const char *p, int64_t ahead)
 {
 #if defined(__GNUC__) || defined(__clang__)
-    __builtin_prefetch((const void *)((uintptr_t)p + (uintptr_t)ahead), 0, 2);
+    __builtin_prefetch((const void *)((uintptr_t)p + (uintptr_t)ahead), 0, 3);
 #else
     (void)p, (void)ahead;
 #endif

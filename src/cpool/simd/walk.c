@@ -556,6 +556,31 @@ static void clear(const cpool_call *c, double *acc, int64_t n)
         memcpy(acc + i, &start, 8);
 }
 
+static int64_t acc_size(const cpool_call *c)
+{
+    return c->reducer == CPOOL_AVG && c->type >= CPOOL_I8 && c->type <= CPOOL_U16 ? 4 : 8;
+}
+
+/* Columns of a block into the lanes, 32 at a time, row after row, as many as the tile holds. */
+static void add_gathered(const cpool_call *c, scratch_map *s, const char *base, const int64_t *rows, block_span b)
+{
+    const int64_t zero = 0, step = c->inner.step * c->inner.x_stride, lanes = CPOOL_LANES * c->channels;
+    const int64_t piece = c->acc_len / lanes * CPOOL_LANES;
+    for (int64_t r = 0; r < b.rows; r++)
+        for (int64_t i = 0, some; i < b.columns; i += some) {
+            some = least(b.columns - i, piece);
+            gather(s->tile, base + rows[r] + i * step, some, step, c->channels, c->channel_x, c->size, c->swap);
+            cpool_job lane = {s->tile, &zero, 1, some / CPOOL_LANES, lanes * c->size, lanes, s->acc, c->acc_len, 1, 0};
+            if (lane.run)
+                c->kernels->lines[c->type](&lane, 1, 0);
+            lane.base += lane.run * lane.run_step;
+            lane.run = 1;
+            lane.n = some % CPOOL_LANES * c->channels;
+            if (lane.n)
+                c->kernels->lines[c->type](&lane, 1, 0);
+        }
+}
+
 /* The sums of one block of the window at `at`, one per channel. */
 static void sum_block(const cpool_call *c, const char *x, const cursor *at, block_span b, double *sums, int64_t plane,
                       scratch_map *s)
@@ -583,29 +608,22 @@ static void sum_block(const cpool_call *c, const char *x, const cursor *at, bloc
         c->kernels->lanes[c->type](&job, 1, sums, plane);
         return;
     }
-    /* 32 columns at a time into the lanes, row after row */
-    int64_t lane_elements = CPOOL_LANES * c->channels, piece = c->acc_len / lane_elements * CPOOL_LANES;
     clear(c, s->acc, c->planes * c->acc_len);
-    for (int64_t r = 0; r < b.rows; r++)
-        for (int64_t i = 0; i < b.columns;) {
-            const int64_t zero = 0;
-            int64_t take = least(b.columns - i, c->pack ? piece : b.columns);
-            int64_t whole = take / CPOOL_LANES, rest = take % CPOOL_LANES;
-            const char *p = job.base + job.off[r] + i * step;
-            if (c->pack) {
-                gather(s->tile, p, take, step, c->channels, c->channel_x, c->size, c->swap);
-                p = s->tile;
-            }
-            cpool_job lane = {p, &zero, 1, whole, lane_elements * c->size, lane_elements, s->acc, c->acc_len, 1, 0};
-            if (whole)
-                c->kernels->lines[c->type](&lane, 1, 0);
-            lane.base += whole * lane_elements * c->size;
-            lane.run = 1;
-            lane.n = rest * c->channels;
-            if (rest)
-                c->kernels->lines[c->type](&lane, 1, 0);
-            i += take;
-        }
+    if (c->pack)
+        add_gathered(c, s, base, rows, b);
+    else {
+        /* the first lanes may have one column more than the others */
+        const int64_t more = b.columns % CPOOL_LANES;
+        cpool_job lanes = {base, rows, b.rows, b.columns / CPOOL_LANES + 1, CPOOL_LANES * step, more * c->channels,
+                           s->acc, c->acc_len, 1, 0};
+        if (more)
+            c->kernels->lines[c->type](&lanes, 1, 0);
+        lanes.base += more * step;
+        lanes.acc = (double *)(void *)((char *)s->acc + lanes.n * acc_size(c));
+        lanes.n = (CPOOL_LANES - more) * c->channels;
+        if (--lanes.run)
+            c->kernels->lines[c->type](&lanes, 1, 0);
+    }
     const int64_t start[8] = {0}, count[8] = {least(CPOOL_LANES, b.columns)};
     cpool_fold fold = {1, c->channels, 1, start, count, CPOOL_LANES / 8, 0, NULL, NULL, 0};
     cpool_job line = {NULL, NULL, 0, 0, 0, 0, s->acc, c->acc_len, 0, 0};
