@@ -497,7 +497,7 @@ def build(plan: Plan) -> _kernels.Call:
         path = "wide"
     elif plan.lanes == 1:
         path = "pixels"
-    elif channels == 1 and not pack and step == 1 and (width > 16 or inner.windows.count == 1):
+    elif channels == 1 and not pack and step == 1 and (width > LANES or inner.windows.count == 1):
         path = "lanes"
     elif width > LANES or step > 4:
         path = "wide"

@@ -65,7 +65,7 @@ static inline __attribute__((always_inline)) int NAME(strip)(const cpool_job *jo
     const int64_t *off = job->off;
     /* Rows of a few lines of cache each: the processor's own prefetching loses its way between them. */
     const int64_t pitch = cpool_pitch(job);
-    const int64_t ahead = cpool_ahead(pitch, pitch < SHORT_ROW && pitch > -SHORT_ROW ? 2 * AHEAD : AHEAD);
+    const int64_t ahead = cpool_ahead(pitch, cpool_rows_ahead(job, pitch));
 #define PREFETCH(p)                                                                                                \
     for (int u = 0; u < count; u += 64 / (8 * SIZE))                                                               \
     cpool_prefetch((p), ahead + 8 * SIZE * u)
@@ -157,13 +157,16 @@ static inline __attribute__((always_inline)) void NAME(line)(const cpool_job *jo
 {
     ACC *acc = (ACC *)job->acc;
     int64_t n = job->n;
-    if (n <= 8 * STRIP) {
-        int tail = (int)((n - 1) % 8) + 1;
+    if (n <= 8 * STRIP || cpool_in_strips(job, SIZE, STRIP, BATCH)) {
+        int64_t i = 0;
+        for (; n - i > 8 * STRIP; i += 8 * STRIP)
+            NAME(strip)(job, base + i * SIZE, acc + i, STRIP, 8, NULL, NULL);
+        const int tail = (int)((n - i - 1) % 8) + 1;
 #define STRIP_OF(C)                                                                                                \
     case C:                                                                                                        \
-        NAME(strip)(job, base, acc, C, tail, NULL, NULL);                                                          \
+        NAME(strip)(job, base + i * SIZE, acc + i, C, tail, NULL, NULL);                                           \
         return;
-        switch ((n + 7) / 8) {
+        switch ((n - i + 7) / 8) {
             STRIPS(STRIP_OF)
         }
 #undef STRIP_OF
@@ -260,6 +263,9 @@ static inline __attribute__((always_inline)) void NAME(window)(const cpool_job *
             for (int u = 0; u < 4; u++)
                 a[u] = ADDX(a[u], XLD(p + 8 * u * SIZE));
         }
+        if (ahead)
+            for (int u = 0; u < 8 * vectors * SIZE; u += 64)
+                cpool_prefetch(p, ahead + u);
 #endif
         NAME(rest)(p, a, vectors, tail);
     }

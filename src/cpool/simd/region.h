@@ -25,6 +25,9 @@
 
 #define AHEAD 16 /* rows, and twice as many short ones */
 #define SHORT_ROW 512 /* bytes from row to row, at least, of one that isn't short */
+#define MOST_AHEAD 64
+#define LONG_LINE 128 /* elements, at most, of a line that isn't long */
+#define PASSED 524288 /* bytes of rows, at most, that pass again */
 #define AHEAD_BYTES 4096
 #define AHEAD_ROWS 32 /* of wide windows, if they have more than a few */
 #define FEW_ROWS 4
@@ -36,6 +39,26 @@ static inline int64_t cpool_pitch(const cpool_job *job)
     return job->run > 1 ? job->run_step : job->rows > 1 ? job->off[1] - job->off[0] : 0;
 }
 static inline int64_t cpool_ahead(int64_t pitch, int rows) { return (int64_t)((uint64_t)pitch * (uint64_t)rows); }
+
+/* How many rows ahead are asked for, of a line in registers: strips of a long one come to its next rows after all these. */
+static inline int cpool_rows_ahead(const cpool_job *job, int64_t pitch)
+{
+    if (pitch < SHORT_ROW && pitch > -SHORT_ROW)
+        return 2 * AHEAD;
+    if (job->n <= LONG_LINE || job->run > 1)
+        return AHEAD;
+    return (int)(job->rows < AHEAD / 2 ? AHEAD / 2 : job->rows > MOST_AHEAD ? MOST_AHEAD : job->rows);
+}
+
+/* Whether a line that registers don't hold is added in strips that they do, one after the other: rows that are in a cache
+ * pass again for less than sums go to memory between them. Of pixels only where that is dear. */
+static inline int cpool_in_strips(const cpool_job *job, int size, int strip, int batch)
+{
+    const int is_long = job->n > LONG_LINE;
+    if ((is_long && job->far) || (job->run > 1 && !batch && (is_long || strip == 8)))
+        return 0;
+    return job->rows * job->run <= PASSED / size / job->n;
+}
 
 /* The last elements of a row, fewer than eight, without reading or writing one too many. */
 static inline __attribute__((always_inline)) void cpool_copy_tail(void *to, const void *from, int n, const size_t size)
