@@ -82,7 +82,7 @@ typedef void (*cpool_lines_fn)(const cpool_job *jobs, int64_t count, int64_t shi
 typedef void (*cpool_fold_fn)(const cpool_job *lines, int64_t count, const cpool_fold *fold,
                               double *sums, int64_t stride, int64_t plane);
 typedef void (*cpool_direct_fn)(const cpool_job *lines, int64_t count, int64_t shift, const cpool_fold *fold,
-                                double *sums, int64_t stride);
+                                double *sums, int64_t stride, int64_t plane);
 typedef int (*cpool_thin_fn)(const cpool_job *lines, int64_t count, int64_t shift, const cpool_fold *fold,
                               const cpool_result *rows, int64_t out_shift);
 typedef void (*cpool_lanes_fn)(const cpool_job *windows, int64_t count, double *sums, int64_t plane);

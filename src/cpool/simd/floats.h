@@ -10,7 +10,8 @@
 #define ADDX FN(f_add)
 #define BATCH 0
 #define FOLD8 FN(f_fold8)
-#define KEEP FN(f_keep)
+#define DIRECT F
+#define DIRECT_A vf
 #define WIDE FN(f_same)
 #define ODD(result) 0
 #define PLANES

@@ -69,6 +69,9 @@ STORE_SOME(u16, uint16_t)
 #define FIRST FN(D_first)
 #define BATCH 0
 #define FOLD8 FN(D_fold8)
+#define DIRECT D
+#define DIRECT_A vd
+#define WIDE FN(f_same)
 #define PLANES
 #define QUOTIENT(sum, d, q) FN(D_quotient)(sum, d)
 #define ODD(result) !FN(f_all_finite)(result)
@@ -90,6 +93,9 @@ STORE_SOME(u16, uint16_t)
 #define BATCH 128
 #define XADD FN(s_add)
 #define XZERO FN(s_zero)
+#define DIRECT IF
+#define DIRECT_A vf
+#define WIDE FN(f_of_s)
 #include "kernels.h"
 
 #define TYPE u8
@@ -105,6 +111,9 @@ STORE_SOME(u16, uint16_t)
 #define BATCH 128
 #define XADD FN(s_add)
 #define XZERO FN(s_zero)
+#define DIRECT IF
+#define DIRECT_A vf
+#define WIDE FN(f_of_us)
 #include "kernels.h"
 
 #define TYPE i16
@@ -118,6 +127,9 @@ STORE_SOME(u16, uint16_t)
 #define XLDN FN(xn_i16)
 #define ADDX FN(I_add)
 #define BATCH 0
+#define DIRECT IF
+#define DIRECT_A vf
+#define WIDE FN(f_of_i)
 #include "kernels.h"
 
 #define TYPE u16
@@ -131,6 +143,9 @@ STORE_SOME(u16, uint16_t)
 #define XLDN FN(xn_u16)
 #define ADDX FN(I_add)
 #define BATCH 0
+#define DIRECT IF
+#define DIRECT_A vf
+#define WIDE FN(f_of_i)
 #include "kernels.h"
 
 #define TYPE i32
@@ -583,6 +598,9 @@ FIRST(u64, uint64_t, 64, b ^ INT64_MIN)
      FN3(op, i32), FN3(op, u32), NULL, NULL}
 #define LONG(op) {NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, FN3(op, i64), FN3(op, u64)}
 #define SINGLE(op) {FN3(op, f16), FN3(op, bf16), FN3(op, f32), NULL, NONE8, FN3(op, wide)}
+#define DIRECT_SUMS(op)                                                                                            \
+    {FN3(op, f16), FN3(op, bf16), FN3(op, f32), FN3(op, f64), FN3(op, i8), FN3(op, u8), FN3(op, i16), FN3(op, u16), \
+     NULL, NULL, NULL, NULL, FN3(op, wide)}
 #define FLOAT_MAX(op) {FN3(op, f16), FN3(op, bf16), FN3(op, f32), NULL, NONE8}
 #define NONE {NULL, NULL, NULL, NULL, NONE8}
 #if HAS_PERM
@@ -599,7 +617,7 @@ const cpool_isa FN(cpool_table) = {
     {{
          ALL_AND_WIDE(cpool_lines),
          {FOLD(F), FOLD(F), FOLD(F), FOLD(D), FOLD(I), FOLD(U), FOLD(I), FOLD(U), FOLD(J), FOLD(J), FOLD(K), FOLD(K), FOLD(F)},
-         SINGLE(cpool_direct),
+         DIRECT_SUMS(cpool_direct),
          THIN(cpool_thin),
          ALL_AND_WIDE(cpool_lanes),
          FLOATS_AND_WIDE(cpool_planes),
@@ -634,6 +652,7 @@ const cpool_isa FN(cpool_table) = {
 #undef ALL
 #undef FOLD
 #undef SINGLE
+#undef DIRECT_SUMS
 #undef NONE
 #undef THIN
 #undef THIN_MAX

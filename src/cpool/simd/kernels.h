@@ -5,9 +5,10 @@
  *   FIRST   an X as the first of an A, if that is less than adding it to nothing
  *   BATCH   0, or how many rows may be added in X itself (exactly) before ADDX; XADD, XZERO
  *   FOLD8   eight A folded to the lanes of one; without it windows are folded one by one
- *   KEEP    the first elements of an X: where A is vf, lines of one row and of few columns have kernels of their own,
- *           with WIDE (an X as an A), TO and TON (results), QUOTIENT (an A by its divisors and their reciprocals),
- *           ODD (see finish.h)
+ *   DIRECT  the prefix of the words for sums that are doubles, of type DIRECT_A; lines of one row have a kernel of their
+ *           own then, with WIDE (an X as doubles), KEPT (the first of it) and PART (what taps are added in, if not in
+ *           that); lines of few columns, too, with TO and TON (results), QUOTIENT (an A by its divisors and their
+ *           reciprocals), ODD (see finish.h)
  *   PLANES  whether X is vf, and small planes are pooled side by side
  */
 
@@ -282,35 +283,47 @@ static inline __attribute__((always_inline)) void NAME(short_row)(const char *p,
     NAME(rest)(p + CPOOL_LANES * SIZE, a, vectors, tail);
 }
 
-#ifdef KEEP
+#ifdef DIRECT
+#define SUM_OF K1(DIRECT, of)
+#define SUM_ADD K1(DIRECT, add)
+#define SUM_ST K1(DIRECT, st)
+#ifndef KEPT
+#define KEPT(x, n) FN(f_keep)(WIDE(x), n)
+#define PART DIRECT_A
+#define PART_OF(x) SUM_OF(WIDE(x))
+#define PART_KEPT(x, n) SUM_OF(KEPT(x, n))
+#define PART_ADD SUM_ADD
+#define SUM_OF_PART(a) (a)
+#endif
 /* Lines of one row: windows of at most 32 columns are taken straight from it. */
-static inline __attribute__((always_inline)) X NAME(some)(const char *p, int64_t there, int64_t n)
+static inline __attribute__((always_inline)) PART NAME(some)(const char *p, int64_t there, int64_t n)
 {
     if (n >= 8)
-        return XLD(p);
-    return there >= 8 ? KEEP(XLD(p), (int)n) : XLDN(p, (int)n);
+        return PART_OF(XLD(p));
+    return there >= 8 ? PART_KEPT(XLD(p), (int)n) : PART_OF(XLDN(p, (int)n));
 }
 
-static inline __attribute__((always_inline)) vf NAME(short_window)(const char *p, int64_t there, int64_t n)
+static inline __attribute__((always_inline)) DIRECT_A NAME(short_window)(const char *p, int64_t there, int64_t n)
 {
-    X a = NAME(some)(p, there, n);
+    PART a = NAME(some)(p, there, n);
     if (n <= 8)
-        return WIDE(a);
-    X b = NAME(some)(p + 8 * SIZE, there - 8, n - 8);
+        return SUM_OF_PART(a);
+    PART b = NAME(some)(p + 8 * SIZE, there - 8, n - 8);
     if (n > 16)
-        a = XADD(a, NAME(some)(p + 16 * SIZE, there - 16, n - 16));
+        a = PART_ADD(a, NAME(some)(p + 16 * SIZE, there - 16, n - 16));
     if (n > 24)
-        b = XADD(b, NAME(some)(p + 24 * SIZE, there - 24, n - 24));
-    return WIDE(XADD(a, b));
+        b = PART_ADD(b, NAME(some)(p + 24 * SIZE, there - 24, n - 24));
+    return SUM_OF_PART(PART_ADD(a, b));
 }
 
 static void NAME(direct)(const cpool_job *lines, int64_t count, int64_t shift, const cpool_fold *f, double *sums,
-                         int64_t stride)
+                         int64_t stride, int64_t plane)
 {
+    const DIRECT_A none = K1(DIRECT, zero)();
     for (int64_t g = 0; g < count; g++, sums += stride) {
         if (!lines[g].rows) { /* a window of nothing */
             for (int64_t i = 0; i < f->outputs; i += 8)
-                FN(f_st)(sums + i, A_ZERO());
+                SUM_ST(sums + i, plane, none);
             continue;
         }
         const char *line = lines[g].base + shift + lines[g].off[0];
@@ -321,28 +334,29 @@ static void NAME(direct)(const cpool_job *lines, int64_t count, int64_t shift, c
                 const int64_t *entry = f->perm + f->perm_at[i / 8], there = n - entry[0];
                 const char *p = line + entry[0] * SIZE;
                 cpool_prefetch(p, AHEAD_BYTES);
-                X a = there >= 8 ? XLD(p) : XLDN(p, (int)there), b = XZERO();
+                DIRECT_A a = SUM_OF(WIDE(there >= 8 ? XLD(p) : XLDN(p, (int)there))), b = none;
                 if (there >= 16)
-                    b = XLD(p + 8 * SIZE);
+                    b = SUM_OF(WIDE(XLD(p + 8 * SIZE)));
                 else if (there > 8)
-                    b = XLDN(p + 8 * SIZE, (int)there - 8);
-                FN(f_st)(sums + i, A_PICKED(WIDE(a), WIDE(b), entry));
+                    b = SUM_OF(WIDE(XLDN(p + 8 * SIZE, (int)there - 8)));
+                SUM_ST(sums + i, plane, K1(DIRECT, picked)(a, b, entry));
                 continue;
             }
 #endif
-            vf v[8];
             if (f->vectors == 1 && i + 8 <= f->outputs && f->start[i + 7] + 8 <= n) {
-                for (int k = 0; k < 8; k += 64 / (8 * SIZE))
+                vf v[8];
+                for (int k = 0; k < 8; k += SIZE < 8 ? 8 / SIZE : 1)
                     cpool_prefetch(line + f->start[i + k] * SIZE, AHEAD_BYTES);
                 if (f->uniform && f->count[0] == 8)
                     for (int k = 0; k < 8; k++)
                         v[k] = WIDE(XLD(line + f->start[i + k] * SIZE));
                 else
                     for (int k = 0; k < 8; k++)
-                        v[k] = WIDE(KEEP(XLD(line + f->start[i + k] * SIZE), (int)f->count[i + k]));
-                FN(f_st)(sums + i, FOLD8(v));
+                        v[k] = KEPT(XLD(line + f->start[i + k] * SIZE), (int)f->count[i + k]);
+                SUM_ST(sums + i, plane, K1(DIRECT, fold8_of)(v));
                 continue;
             }
+            DIRECT_A v[8];
             int64_t some = f->outputs - i < 8 ? f->outputs - i : 8;
             for (int64_t k = 0; k < some; k++) {
                 const char *p = line + f->start[i + k] * SIZE;
@@ -350,13 +364,22 @@ static void NAME(direct)(const cpool_job *lines, int64_t count, int64_t shift, c
                 v[k] = NAME(short_window)(p, n - f->start[i + k], f->count[i + k]);
             }
             for (int64_t k = some; k < 8; k++)
-                v[k] = A_ZERO();
-            FN(f_st)(sums + i, FOLD8(v));
+                v[k] = none;
+            SUM_ST(sums + i, plane, K1(DIRECT, fold8)(v));
         }
     }
 }
+#undef SUM_OF
+#undef SUM_ADD
+#undef SUM_ST
+#undef KEPT
+#undef PART
+#undef PART_OF
+#undef PART_KEPT
+#undef PART_ADD
+#undef SUM_OF_PART
 
-#if HAS_PERM && defined(TO)
+#if HAS_PERM && defined(TO) && defined(XADD)
 /* Lines of at most sixteen columns stay in registers from the first row to the results. */
 static inline __attribute__((always_inline)) int NAME(thin_line)(const cpool_job *job, const char *base, int n,
                                                                const cpool_fold *f, const cpool_result *r, char *out)
@@ -558,7 +581,8 @@ static void NAME(lanes)(const cpool_job *jobs, int64_t count, double *sums, int6
 #undef XADD
 #undef XZERO
 #undef FOLD8
-#undef KEEP
+#undef DIRECT
+#undef DIRECT_A
 #undef WIDE
 #undef ODD
 #undef PLANES

@@ -12,6 +12,9 @@ static inline vf FN(F_ld)(const double *p, int64_t plane) { (void)plane; return 
 static inline void FN(F_st)(double *p, int64_t plane, vf a) { (void)plane; FN(f_st)(p, a); }
 static inline vf FN(F_ldn)(const double *p, int64_t plane, int n) { (void)plane; return FN(f_ldn)(p, n); }
 static inline vf FN(F_add)(vf a, vf b) { return FN(f_add)(a, b); }
+static inline vf FN(F_of)(vf a) { return a; }
+static inline vf FN(F_fold8)(const vf v[8]) { return FN(f_fold8)(v); }
+static inline vf FN(F_fold8_of)(const vf v[8]) { return FN(f_fold8)(v); }
 
 static inline vd FN(D_zero)(void) { return (vd){FN(f_zero)(), FN(f_zero)()}; }
 static inline vd FN(D_ld)(const double *p, int64_t plane) { return (vd){FN(f_ld)(p), FN(f_ld)(p + plane)}; }
@@ -31,6 +34,7 @@ static inline vf FN(two_sum)(vf a, vf b, vf *error)
     return sum;
 }
 static inline vd FN(D_first)(vf x) { return (vd){FN(f_add)(FN(f_zero)(), x), FN(f_zero)()}; }
+static inline vd FN(D_of)(vf a) { return (vd){a, FN(f_zero)()}; }
 static inline vd FN(D_addx)(vd a, vf x)
 {
     vf error;
@@ -64,6 +68,21 @@ static inline vd FN(D_fold8)(const vd v[8])
             lane[l] = FN(D_add)(lane[l], lane[l + half]);
     return lane[0];
 }
+/* The same of doubles. */
+static inline vd FN(D_fold8_of)(const vf v[8])
+{
+    vf turned[8];
+    vd lane[4];
+    for (int i = 0; i < 8; i++)
+        turned[i] = v[i];
+    FN(f_turn8)(turned);
+    for (int l = 0; l < 4; l++)
+        lane[l].hi = FN(two_sum)(turned[l], turned[l + 4], &lane[l].lo);
+    for (int half = 2; half; half /= 2)
+        for (int l = 0; l < half; l++)
+            lane[l] = FN(D_add)(lane[l], lane[l + half]);
+    return lane[0];
+}
 /* (hi + lo) / d, rounded nearly once, as cpool_pair_quotient does it. */
 static inline vf FN(D_quotient)(vd a, vf d)
 {
@@ -85,6 +104,10 @@ static inline vf FN(IF_ld)(const int32_t *p, int64_t plane) { (void)plane; retur
 static inline vf FN(UF_ld)(const int32_t *p, int64_t plane) { (void)plane; return FN(f_of_u)(FN(i_flip)(FN(i_ld)(p))); }
 static inline vf FN(IF_ldn)(const int32_t *p, int64_t plane, int n) { return FN(f_keep)(FN(IF_ld)(p, plane), n); }
 static inline vf FN(UF_ldn)(const int32_t *p, int64_t plane, int n) { return FN(f_keep)(FN(UF_ld)(p, plane), n); }
+static inline vf FN(IF_zero)(void) { return FN(f_zero)(); }
+static inline vf FN(IF_of)(vf a) { return a; }
+static inline vf FN(IF_fold8)(const vf v[8]) { return FN(f_fold8)(v); }
+static inline vf FN(IF_fold8_of)(const vf v[8]) { return FN(f_fold8)(v); }
 static inline vf FN(IF_add)(vf a, vf b) { return FN(f_add)(a, b); }
 static inline vf FN(UF_add)(vf a, vf b) { return FN(f_add)(a, b); }
 static inline void FN(IF_st)(double *p, int64_t plane, vf a) { (void)plane; FN(f_st)(p, a); }
@@ -112,8 +135,12 @@ static inline vf FN(M_ld)(const double *p, int64_t plane) { (void)plane; return 
 static inline void FN(M_st)(double *p, int64_t plane, vf a) { (void)plane; FN(f_st)(p, a); }
 static inline vf FN(M_ldn)(const double *p, int64_t plane, int n) { (void)plane; return FN(f_fill)(FN(f_ldn)(p, n), n); }
 static inline vf FN(M_add)(vf a, vf b) { return FN(f_max)(a, b); }
+static inline vf FN(M_of)(vf a) { return a; }
+static inline vf FN(M_fold8)(const vf v[8]) { return FN(f_max8)(v); }
+static inline vf FN(M_fold8_of)(const vf v[8]) { return FN(f_max8)(v); }
 static inline vf FN(f_same)(vf a) { return a; }
 static inline vf FN(f_of_s)(vs a) { return FN(f_of_i)(FN(i_of_s)(a)); }
+static inline vf FN(f_of_us)(vs a) { return FN(f_of_i)(FN(i_of_us)(a)); }
 
 static inline vq FN(Q_zero)(void) { return FN(q_low)(); }
 static inline vq FN(Q_ld)(const int64_t *p, int64_t plane) { (void)plane; return FN(q_ld)(p); }

@@ -18,7 +18,14 @@
 #define TREE M
 #define ADDX(a, x) FN(f_max)(a, WIDE(x))
 #define FOLD8 FN(f_max8)
-#define KEEP LANE(fill)
+#define DIRECT M
+#define DIRECT_A vf
+#define KEPT(x, n) WIDE(LANE(fill)(x, n))
+#define PART X
+#define PART_OF(x) (x)
+#define PART_KEPT LANE(fill)
+#define PART_ADD LANE(max)
+#define SUM_OF_PART(a) WIDE(a)
 #define QUOTIENT(sum, d, q) (sum)
 #define ODD FN(f_odd)
 #endif

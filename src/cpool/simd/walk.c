@@ -260,7 +260,7 @@ static void add_and_fold(const cpool_call *c, const cpool_job *lines, int64_t co
 {
     const cpool_kernels *k = c->kernels;
     if (c->max_rows == 1 && k->direct[c->type] && fold->c == 1 && fold->step == 1)
-        k->direct[c->type](lines, count, shift, fold, sums, stride);
+        k->direct[c->type](lines, count, shift, fold, sums, stride, plane);
     else {
         k->lines[c->type](lines, count, shift);
         k->fold[c->type](lines, count, fold, sums, stride, plane);
