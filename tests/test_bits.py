@@ -310,6 +310,30 @@ def test_rows_in_turn_add_up_as_rows_together(dtype, simd, monkeypatch):
         assert_same_bits(far_away, near)
 
 
+@pytest.mark.parametrize("dtype", [*FLOATS, "int8", "uint16", "int64", "complex64"])
+def test_windows_of_a_line_are_what_each_is_alone(dtype, simd):
+    """Lines that registers hold, lines in strips of which they do, and lines with more rows than pass again."""
+    for rows, n, m in ((1, 3001, 375), (3, 1100, 550), (9, 1100, 60), (70, 200, 10), (33, 700, 23), (1100, 1000, 40)):
+        x = sample(dtype, (1, 2, rows, n), wide=True)
+        spans = list(zip(cpool.windows(n, m).starts, cpool.windows(n, m).stops, strict=True))
+        whole = cpool.adaptive_avg_pool2d(x, (1, m))
+        assert_same_bits(whole, np.concatenate([cpool.global_avg_pool(x[..., a:b]) for a, b in spans], axis=-1))
+        if dtype != "complex64":
+            alone = [cpool.global_max_pool(x[..., a:b]) for a, b in spans]
+            assert_same_bits(cpool.adaptive_max_pool2d(x, (1, m)), np.concatenate(alone, axis=-1))
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, "int8", "uint16", "int64", "complex64"])
+def test_few_channels_of_wide_windows_are_what_each_is_alone(dtype, simd):
+    """Lanes of which the first have one column more than the others, those that have none, and columns gathered."""
+    for channels, n, m in ((3, 230, 5), (2, 64, 2), (5, 191, 2), (3, 100, 3), (7, 33, 1)):
+        x = sample(dtype, (2, 21, n, channels), wide=True)
+        whole = cpool.adaptive_avg_pool2d(x, (2, m), **LAST)
+        alone = [cpool.adaptive_avg_pool2d(x[..., c].copy(), (2, m)) for c in range(channels)]
+        assert_same_bits(whole, np.stack(alone, axis=-1))
+        assert_same_bits(cpool.adaptive_avg_pool2d(place(x, "sparse"), (2, m), **LAST), whole)
+
+
 SMALL_PLANES = [
     ((9, 5, 7), (3, 4)),
     ((8, 1, 9), (1, 5)),
