@@ -30,6 +30,12 @@
 #define FIRST(x) ADDX(A_ZERO(), x)
 #endif
 
+#if SIZE == 8 /* many pixels ahead are more of them than the first cache keeps */
+#define ASK cpool_prefetch_second
+#else
+#define ASK cpool_prefetch
+#endif
+
 /* All rows of `count` vectors, which stay in registers; the last of them has `tail` elements (8: whole). Then to `acc`,
  * or, divided by the one divisor of `r`, to `out`; whether a result is odd. */
 static inline __attribute__((always_inline)) int NAME(strip)(const cpool_job *job, const char *base, ACC *acc, int count, int tail,
@@ -67,19 +73,19 @@ static inline __attribute__((always_inline)) int NAME(strip)(const cpool_job *jo
     /* Rows of a few lines of cache each: the processor's own prefetching loses its way between them. */
     const int64_t pitch = cpool_pitch(job);
     const int64_t ahead = cpool_ahead(pitch, cpool_rows_ahead(job, pitch));
-#define PREFETCH(p)                                                                                                \
+#define PREFETCH(how, p)                                                                                           \
     for (int u = 0; u < count; u += 64 / (8 * SIZE))                                                               \
-    cpool_prefetch((p), ahead + 8 * SIZE * u)
+    how((p), ahead + 8 * SIZE * u)
     if (run == 1)
         for (int64_t r = 0; r < rows; r++) {
-            PREFETCH(base + off[r]);
+            PREFETCH(cpool_prefetch, base + off[r]);
             ONE_ROW(base + off[r]);
         }
     else
         for (int64_t r = 0; r < rows; r++) {
             const char *p = base + off[r];
             for (int64_t t = 0; t < run; t++, p += step) {
-                PREFETCH(p);
+                PREFETCH(ASK, p);
                 ONE_ROW(p);
             }
         }
@@ -135,7 +141,7 @@ static void NAME(rows)(const char *const *p, int rows, int64_t ahead, ACC *acc, 
         for (; i + 16 <= n; i += 16) {                                                                             \
             A a = add ? A_LD(acc + i, plane) : A_ZERO(), b = add ? A_LD(acc + i + 8, plane) : A_ZERO();            \
             for (int r = 0; r < R; r++)                                                                            \
-                cpool_prefetch(p[r], ahead + i * SIZE);                                                            \
+                ASK(p[r], ahead + i * SIZE);                                                                       \
             a = NAME(some_rows)(a, p, i * SIZE, R);                                                                \
             b = NAME(some_rows)(b, p, (i + 8) * SIZE, R);                                                          \
             A_ST(acc + i, plane, a);                                                                               \
@@ -555,6 +561,7 @@ static void NAME(lanes)(const cpool_job *jobs, int64_t count, double *sums, int6
 #endif
 }
 
+#undef ASK
 #undef K2
 #undef K1
 #undef A_ZERO

@@ -8,15 +8,14 @@
 
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* What will be read soon, if it is there at all: a prefetch never faults. */
-static inline void cpool_prefetch(const char *p, int64_t ahead)
-{
+/* What will be read soon, if it is there at all: a prefetch never faults. Into the first cache, or the second only. */
 #if defined(__GNUC__) || defined(__clang__)
-    __builtin_prefetch((const void *)((uintptr_t)p + (uintptr_t)ahead), 0, 3);
+#define CPOOL_PREFETCH(p, ahead, level) __builtin_prefetch((const void *)((uintptr_t)(p) + (uintptr_t)(ahead)), 0, level)
 #else
-    (void)p, (void)ahead;
+#define CPOOL_PREFETCH(p, ahead, level) ((void)(p), (void)(ahead))
 #endif
-}
+static inline void cpool_prefetch(const char *p, int64_t ahead) { CPOOL_PREFETCH(p, ahead, 3); }
+static inline void cpool_prefetch_second(const char *p, int64_t ahead) { CPOOL_PREFETCH(p, ahead, 2); }
 
 static inline float cpool_f32_bits(uint32_t bits)
 {
