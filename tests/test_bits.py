@@ -315,7 +315,8 @@ def test_windows_of_a_line_are_what_each_is_alone(dtype, simd):
     """Lines that registers hold, lines in strips of which they do, and lines with more rows than pass again."""
     for rows, n, m in ((1, 3001, 375), (3, 1100, 550), (9, 1100, 60), (70, 200, 10), (33, 700, 23), (1100, 1000, 40)):
         x = sample(dtype, (1, 2, rows, n), wide=True)
-        spans = list(zip(cpool.windows(n, m).starts, cpool.windows(n, m).stops, strict=True))
+        table = cpool.windows(n, m)
+        spans = list(zip(table.starts, table.stops, strict=True))
         whole = cpool.adaptive_avg_pool2d(x, (1, m))
         assert_same_bits(whole, np.concatenate([cpool.global_avg_pool(x[..., a:b]) for a, b in spans], axis=-1))
         if dtype != "complex64":

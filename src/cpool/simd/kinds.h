@@ -12,9 +12,12 @@ static inline vf FN(F_ld)(const double *p, int64_t plane) { (void)plane; return 
 static inline void FN(F_st)(double *p, int64_t plane, vf a) { (void)plane; FN(f_st)(p, a); }
 static inline vf FN(F_ldn)(const double *p, int64_t plane, int n) { (void)plane; return FN(f_ldn)(p, n); }
 static inline vf FN(F_add)(vf a, vf b) { return FN(f_add)(a, b); }
-static inline vf FN(F_of)(vf a) { return a; }
-static inline vf FN(F_fold8)(const vf v[8]) { return FN(f_fold8)(v); }
-static inline vf FN(F_fold8_of)(const vf v[8]) { return FN(f_fold8)(v); }
+/* What kernels of one row need of sums that are doubles: as D_of, D_fold8 and D_fold8_of below. */
+#define DOUBLES(K, FOLD8)                                                                                          \
+    static inline vf FN(K##_of)(vf a) { return a; }                                                                \
+    static inline vf FN(K##_fold8)(const vf v[8]) { return FN(FOLD8)(v); }                                         \
+    static inline vf FN(K##_fold8_of)(const vf v[8]) { return FN(FOLD8)(v); }
+DOUBLES(F, f_fold8)
 
 static inline vd FN(D_zero)(void) { return (vd){FN(f_zero)(), FN(f_zero)()}; }
 static inline vd FN(D_ld)(const double *p, int64_t plane) { return (vd){FN(f_ld)(p), FN(f_ld)(p + plane)}; }
@@ -105,9 +108,7 @@ static inline vf FN(UF_ld)(const int32_t *p, int64_t plane) { (void)plane; retur
 static inline vf FN(IF_ldn)(const int32_t *p, int64_t plane, int n) { return FN(f_keep)(FN(IF_ld)(p, plane), n); }
 static inline vf FN(UF_ldn)(const int32_t *p, int64_t plane, int n) { return FN(f_keep)(FN(UF_ld)(p, plane), n); }
 static inline vf FN(IF_zero)(void) { return FN(f_zero)(); }
-static inline vf FN(IF_of)(vf a) { return a; }
-static inline vf FN(IF_fold8)(const vf v[8]) { return FN(f_fold8)(v); }
-static inline vf FN(IF_fold8_of)(const vf v[8]) { return FN(f_fold8)(v); }
+DOUBLES(IF, f_fold8)
 static inline vf FN(IF_add)(vf a, vf b) { return FN(f_add)(a, b); }
 static inline vf FN(UF_add)(vf a, vf b) { return FN(f_add)(a, b); }
 static inline void FN(IF_st)(double *p, int64_t plane, vf a) { (void)plane; FN(f_st)(p, a); }
@@ -135,9 +136,8 @@ static inline vf FN(M_ld)(const double *p, int64_t plane) { (void)plane; return 
 static inline void FN(M_st)(double *p, int64_t plane, vf a) { (void)plane; FN(f_st)(p, a); }
 static inline vf FN(M_ldn)(const double *p, int64_t plane, int n) { (void)plane; return FN(f_fill)(FN(f_ldn)(p, n), n); }
 static inline vf FN(M_add)(vf a, vf b) { return FN(f_max)(a, b); }
-static inline vf FN(M_of)(vf a) { return a; }
-static inline vf FN(M_fold8)(const vf v[8]) { return FN(f_max8)(v); }
-static inline vf FN(M_fold8_of)(const vf v[8]) { return FN(f_max8)(v); }
+DOUBLES(M, f_max8)
+#undef DOUBLES
 static inline vf FN(f_same)(vf a) { return a; }
 static inline vf FN(f_of_s)(vs a) { return FN(f_of_i)(FN(i_of_s)(a)); }
 static inline vf FN(f_of_us)(vs a) { return FN(f_of_i)(FN(i_of_us)(a)); }

@@ -581,6 +581,21 @@ static void add_gathered(const cpool_call *c, scratch_map *s, const char *base, 
         }
 }
 
+/* The same where they lie side by side: the first lanes may have one column more than the others. */
+static void add_lanes(const cpool_call *c, scratch_map *s, const char *base, const int64_t *rows, block_span b)
+{
+    const int64_t more = b.columns % CPOOL_LANES, step = c->inner.step * c->inner.x_stride;
+    cpool_job lanes = {base, rows, b.rows, b.columns / CPOOL_LANES + 1, CPOOL_LANES * step, more * c->channels,
+                       s->acc, c->acc_len, 1, 0};
+    if (more)
+        c->kernels->lines[c->type](&lanes, 1, 0);
+    lanes.base += more * step;
+    lanes.acc = (double *)(void *)((char *)s->acc + lanes.n * acc_size(c));
+    lanes.n = (CPOOL_LANES - more) * c->channels;
+    if (--lanes.run)
+        c->kernels->lines[c->type](&lanes, 1, 0);
+}
+
 /* The sums of one block of the window at `at`, one per channel. */
 static void sum_block(const cpool_call *c, const char *x, const cursor *at, block_span b, double *sums, int64_t plane,
                       scratch_map *s)
@@ -609,21 +624,7 @@ static void sum_block(const cpool_call *c, const char *x, const cursor *at, bloc
         return;
     }
     clear(c, s->acc, c->planes * c->acc_len);
-    if (c->pack)
-        add_gathered(c, s, base, rows, b);
-    else {
-        /* the first lanes may have one column more than the others */
-        const int64_t more = b.columns % CPOOL_LANES;
-        cpool_job lanes = {base, rows, b.rows, b.columns / CPOOL_LANES + 1, CPOOL_LANES * step, more * c->channels,
-                           s->acc, c->acc_len, 1, 0};
-        if (more)
-            c->kernels->lines[c->type](&lanes, 1, 0);
-        lanes.base += more * step;
-        lanes.acc = (double *)(void *)((char *)s->acc + lanes.n * acc_size(c));
-        lanes.n = (CPOOL_LANES - more) * c->channels;
-        if (--lanes.run)
-            c->kernels->lines[c->type](&lanes, 1, 0);
-    }
+    (c->pack ? add_gathered : add_lanes)(c, s, base, rows, b);
     const int64_t start[8] = {0}, count[8] = {least(CPOOL_LANES, b.columns)};
     cpool_fold fold = {1, c->channels, 1, start, count, CPOOL_LANES / 8, 0, NULL, NULL, 0};
     cpool_job line = {NULL, NULL, 0, 0, 0, 0, s->acc, c->acc_len, 0, 0};
