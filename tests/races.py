@@ -62,6 +62,7 @@ def run() -> None:
         ((1, 7, 11, 9), (3, 2), "channels_last"),
         ((1, 1, 40, 37), 1, "channels_first"),
         ((1, 40, 20, 11), 1, "channels_last"),
+        ((1, 2, 41, 37), (5, 4), "channels_first"),
     )
     for cpu, fp64 in itertools.product((True, False), (True, False)):
         with devices.pretend(cpu=cpu, fp64=fp64):

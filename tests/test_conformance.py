@@ -300,5 +300,5 @@ def test_the_cases_above_reach_every_kernel():
         for shape, (operation, size) in WIDE.values():
             reached.add(cpool.explain(operation, place(np.zeros(shape, np.float32), layout), size).kernel)
     reached.add(cpool.explain("adaptive_avg_pool", np.zeros((3, 4)), None).kernel)
-    elsewhere = {"sliding", "items", "groups", "parts"}  # for the largest only, in test_max.py; and of OpenCL
+    elsewhere = {"sliding", "items", "groups", "lines", "parts"}  # for the largest only, in test_max.py; and of OpenCL
     assert reached == set(KERNELS) - elsewhere

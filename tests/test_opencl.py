@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import missing
-from devices_here import back, engines, engines_of, queue_of, there
+from devices_here import Device, back, engines, engines_of, queue_of, there
 from helpers import assert_same_bits, check, check_gradient, check_max, place, python, run_python, sample
 
 import cpool
@@ -175,6 +175,38 @@ def test_a_window_too_small_for_its_share_of_groups(left, queue, cla):
     x = sample("float32", (1, 1, 600_000 + left))
     expected = cpool.avg_pool1d(x, 600_000, ceil_mode=True)
     assert_same_bits(cpool.avg_pool1d(cla.to_device(queue, x), 600_000, ceil_mode=True).get(), expected)
+
+
+MEDIUM = {  # windows whose columns lanes of a card add once, and what they are pooled to
+    "ragged": ((1, 3, 41, 37), (5, 4), {}),
+    "wider than a line": ((1, 2, 23, 301), (5, 30), {}),
+    "few channels last": ((1, 21, 31, 3), (4, 5), {"data_format": "channels_last"}),
+    "a volume": ((1, 8, 5, 10, 17), (2, 3, 4), {}),
+    "rows that are tidied on the way": ((1, 8, 600, 40), (2, 9), {}),
+    "divisible": ((1, 3, 32, 56), (4, 7), {}),
+}
+
+
+@pytest.mark.parametrize("traits", [{}, {"fp64": False}, {"group": 16}, {"local": 8192}], ids=str)
+@pytest.mark.parametrize("case", MEDIUM)
+def test_lanes_that_share_lines(case, traits, number):
+    """Types, NaN and infinity anywhere in a window; groups and memory that hold less than a line's lanes."""
+    shape, size, options = MEDIUM[case]
+    rank = len(shape) - 2
+    device = Device(number, True, {"cpu": False, "units": 2, **traits})
+    with device.on():
+        told = cpool.explain(f"adaptive_avg_pool{rank}d", sample("float32", shape), size, **options)
+        assert told.kernel == "lines", told
+        for dtype in ("float32", "float16", "uint8", "int64") if not traits else ("float32", "int64"):
+            x = sample(dtype, shape, wide=True)
+            check_max(f"adaptive_max_pool{rank}d", x, size, **options)
+            if not (device.refuses_doubles() and dtype == "int64"):
+                check(f"adaptive_avg_pool{rank}d", x, size, **options)
+        x = sample("float32", (4, *shape[1:]))
+        some = x.reshape(-1)[:: x.size // 37]
+        some[:] = np.resize((np.nan, np.inf, -np.inf), some.shape)
+        check(f"adaptive_avg_pool{rank}d", x, size, **options)
+        check_max(f"adaptive_max_pool{rank}d", x, size, **options)
 
 
 def test_out_of_any_layout_even_over_x(queue, cla):

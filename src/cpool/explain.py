@@ -228,6 +228,7 @@ KERNELS = {
     "copy": "nothing to add: copied",
     "items": "an item for each result",
     "groups": "lanes that share each window",
+    "lines": "lanes that share lines of columns' sums, folded into windows",
     "parts": "work-groups that share each window, and a second pass",
 }
 

@@ -251,8 +251,9 @@ def described() -> list[tuple[str, int, tuple[str, ...], str, int]]:
 def explained(plan: Plan, queues: tuple[Any, Any]) -> tuple[str, str, int]:
     """The device's name, the kernel that would run the plan there, and how many lanes share a window."""
     queue = queues[0]
-    share = layouts.of(plan, queue).share
-    kernel = "parts" if share.parts > 1 else "groups" if share.lanes > 1 else "items"
+    layout = layouts.of(plan, queue)
+    share = layout.share
+    kernel = "lines" if layout.line else "parts" if share.parts > 1 else "groups" if share.lanes > 1 else "items"
     return devices.traits(queue.device).name, kernel, share.lanes
 
 

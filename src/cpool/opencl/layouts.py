@@ -23,8 +23,12 @@ FEW = 2**31  # results that are counted in 32 bits
 GROUP = 16  # items that a processor takes at a time: always as many, since some compile anew for each number
 ENOUGH = 4  # items for each unit of a processor
 TOGETHER = 4  # neighbours, by eights, that share lines of cache: pool.cl's WIDE
-LINE = 256  # columns whose sums an item keeps
-NARROW = 32  # columns of windows that are folded from such a line; wider ones are added eight at a time
+LINE = 256  # columns whose sums an item keeps, or lanes that share a line
+NARROW = 32  # columns of windows that are folded from such a line; wider ones are added eight at a time, or by lanes
+TILES = 128  # items of a work-group that makes lines
+TILE = (4, 2, 1)  # columns of a line that one of its items adds
+NEIGHBOURS = 16  # items that then still read what lies side by side
+BUSY = 1024  # items for each unit of a card: enough
 
 _CODES = {
     "float16": "F16",
@@ -72,6 +76,7 @@ class Layout:
     by: Any
     items: int  # results, or runs of them
     share: Share
+    line: int  # columns whose sums lanes share; else 0
     total: int  # bytes of a sum
     weight: int  # of its tables, as a part of what they may take
 
@@ -158,10 +163,18 @@ def _make(plan: Plan, context: Any, device: Any) -> Layout:
         options.append("-DMANY")
     by = None if plan.division is None else upload(context, plan.division.by.astype(np.int64))
     share = _share(plan, pooled, beside is not None, outputs, total, can)
-    line = None
-    if vectors and beside is None and not (long or share.parts > 1):
-        line = _line(plan, pooled, outputs, ENOUGH * can.units)
-    if line is not None:
+    line = tile = None
+    if beside is None and not (long or share.parts > 1):
+        if vectors:
+            line = _line(plan, pooled, outputs, ENOUGH * can.units)
+        elif not can.cpu and plan.division is None and share.lanes > 1:
+            line = _line(plan, pooled, outputs, 0)
+            tile = None if line is None else _tile(line, outputs, share, total, can)
+            line = None if tile is None else line
+    if tile is not None:
+        share, columns = tile
+        options.append(f"-DTILE={columns}")
+    elif line is not None:
         options.append(f"-DLINE={LINE}")
     elif vectors and beside is None and plan.reducer == "avg":
         options.append(f"-DALONG={WIDTH}")
@@ -171,23 +184,30 @@ def _make(plan: Plan, context: Any, device: Any) -> Layout:
     if line is not None:
         kept = [k for k in kept if k is not line.channels]
         series, beside = line.series, line.channels
-        outputs = outputs // beside.length // length * -(-length // series)
+        outputs = line.lines(outputs)
     elif can.cpu and share.parts == 1 and length > 1:
         options.append("-DSERIES")
         series = min(length, max(-(-outputs // (ENOUGH * can.units)), min(TOGETHER, outputs // can.units)))
         outputs = outputs // length * -(-length // series)
     if can.cpu and outputs < ENOUGH * can.units * share.results:
         share = replace(share, results=1)
-    meta = upload(context, _meta(plan, kept, pooled, beside, front, series))
+    shared = 0 if tile is None or line is None else line.span
+    meta = upload(context, _meta(plan, kept, pooled, beside, front, series, shared))
     weight = (meta.size + (0 if by is None else by.size)) * WHOLE // min(TABLES, can.memory // 32)
-    return Layout(plan, tuple(options), meta, by, outputs, share, total, weight)
+    return Layout(plan, tuple(options), meta, by, outputs, share, shared, total, weight)
 
 
 class _Line(NamedTuple):
-    """What an item makes of a line of sums: some results along the innermost axis, for each of its channels."""
+    """What is made of a line of sums: some results along the innermost axis, for each of its channels."""
 
     channels: Kept
     series: int
+    windows: int  # along that axis
+    span: int  # columns of the widest line
+
+    def lines(self, outputs: int) -> int:
+        """How many it takes for so many results."""
+        return outputs // self.channels.length // self.windows * -(-self.windows // self.series)
 
 
 def _line(plan: Plan, pooled: tuple[Pooled, ...], outputs: int, enough: int) -> _Line | None:
@@ -209,9 +229,23 @@ def _line(plan: Plan, pooled: tuple[Pooled, ...], outputs: int, enough: int) -> 
         firsts = np.arange(0, table.count, series)
         spans = (ends[np.minimum(firsts + series, table.count) - 1] - starts[firsts]) * channels.length
         if spans.min() >= WIDTH and spans.max() <= LINE:
-            return _Line(channels, series)
+            return _Line(channels, series, table.count, int(spans.max()))
         series -= 1 + series // 8
     return None
+
+
+def _tile(line: _Line, outputs: int, share: Share, total: int, can: devices.Traits) -> tuple[Share, int] | None:
+    """How lanes share lines, and how many columns each adds; None where lanes of their own for each window keep more of
+    the device busy."""
+    lines, enough = line.lines(outputs), BUSY * can.units
+    if 4 * lines * line.span < min(enough, outputs * share.lanes) or 2 * line.span * total > can.local:
+        return None
+    for columns in TILE:
+        lanes = -(-line.span // columns)
+        if columns == 1 or (lanes >= NEIGHBOURS and lines * lanes >= enough):
+            break
+    results = min(TILES // lanes, can.local // (2 * line.span * total))
+    return Share(min(lanes, can.group), 1, True, max(results, 1), 1, 1), columns
 
 
 def upload(context: Any, array: np.ndarray[Any, Any]) -> Any:
@@ -229,10 +263,10 @@ def _magic(length: int) -> tuple[int, int]:
 
 
 def _meta(
-    plan: Plan, kept: list[Kept], pooled: tuple[Pooled, ...], beside: Kept | None, front: bool, series: int
+    plan: Plan, kept: list[Kept], pooled: tuple[Pooled, ...], beside: Kept | None, front: bool, series: int, line: int
 ) -> np.ndarray[Any, Any]:
     head = [len(kept), int(front), 1 if plan.reducer == "max" else plan.divisor or 0]
-    head += [0, 0, series] if beside is None else [beside.length, beside.out_stride, series]
+    head += [*((0, 0) if beside is None else (beside.length, beside.out_stride)), series, line]
     for k in kept:
         head += [k.length, *_magic(k.length), k.x_stride, k.out_stride]
     at = len(head) + 11 * len(pooled)
@@ -265,7 +299,7 @@ def _share(
         group, lanes, across, enough = min(GROUP, can.group), 1, 1, ENOUGH * can.units
     else:
         group = _power(min(256, can.group, can.local // (2 * total)))
-        enough = 1024 * can.units
+        enough = BUSY * can.units
         lanes = 1 if taps < 8 else min(_power(taps / 4), group)
         if neighbours:  # they are there already: lanes only where results are too few
             lanes = min(lanes, _power(max(enough / max(outputs, 1), 1)), max(group // 32, 1))

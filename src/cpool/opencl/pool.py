@@ -11,8 +11,8 @@ from cpool.plan import Cache, Plan
 
 from . import devices, layouts, programs
 
-FILES = ("types.cl", "sums.cl", "pool.cl", "line.cl")
-FILES_MAX = ("types.cl", "largest.cl", "pool.cl", "line.cl")
+FILES = ("types.cl", "sums.cl", "pool.cl", "line.cl", "tile.cl")
+FILES_MAX = ("types.cl", "largest.cl", *FILES[2:])
 
 
 class Memory(NamedTuple):
@@ -56,7 +56,7 @@ def _make(plan: Plan, queue: Any) -> Launch:
     items = built.group("pool" if share.parts == 1 else "part", share.lanes * share.results)
     share = share.within(items)
     groups, parts = -(-layout.items // share.results), () if share.parts == 1 else (share.parts,)
-    scratch = cl.LocalMemory(layout.total * items)
+    scratch = cl.LocalMemory(layout.total * (share.results * layout.line or items))
     return Launch(queue, layout, share, built, scratch, (groups * items, *parts), (items, *(1 for _ in parts)))
 
 

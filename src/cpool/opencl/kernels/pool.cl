@@ -3,7 +3,7 @@
  *
  * `meta` says where everything lies (see layouts.py): a head, the kept axes, the pooled ones, and the tables. */
 
-enum { HEAD = 6, KEPT = 5, LENGTH = 0, MAGIC, SHIFT, X_STRIDE, OUT_STRIDE };
+enum { HEAD = 7, KEPT = 5, LENGTH = 0, MAGIC, SHIFT, X_STRIDE, OUT_STRIDE };
 enum { AXIS = 11, TAP_STRIDE = 5, INDEX_START, INDEX_TAP, STARTS, SIZES, COUNTED };
 
 #ifdef MANY
@@ -103,8 +103,9 @@ static inline long row_at(const window *w, table pooled, extent r, int field)
     return at;
 }
 
-#if defined SERIES || defined LINE
-/* What a processor's item makes: results that follow each other along an axis, and the window of the first. */
+#if defined SERIES || defined LINE || defined TILE
+/* What a processor's item makes, or lanes that share a line: results that follow each other along an axis, and the
+ * window of the first. */
 typedef struct {
     number first, stop;
     window w;
@@ -119,7 +120,9 @@ static inline series series_of(source x, table meta, table axis, number item)
     s.w = window_of(x, meta, item / pieces * length + s.first);
     return s;
 }
+#endif
 
+#if defined SERIES || defined LINE
 /* The rows of a window one after the other: the same without a division. */
 typedef struct {
     long x, index;
@@ -276,7 +279,7 @@ static inline void put(target out, __global long *where, const window *w, table 
 #endif
 }
 
-#ifndef LINE /* that one is in line.cl */
+#if !defined LINE && !defined TILE /* those are in line.cl and tile.cl */
 #ifdef SERIES
 #if defined SIDE && !defined LARGEST
 enum { WIDE = 4, BLOCK = 32, TALL = 64 };
