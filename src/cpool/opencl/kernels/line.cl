@@ -91,7 +91,7 @@ static inline single next_fold(place *p, long *divisor)
 }
 #endif
 
-__kernel void pool(source x, ulong x_offset, target out, ulong out_offset, table meta, table by, ulong end,
+KERNEL void pool(source x, ulong x_offset, target out, ulong out_offset, table meta, table by, ulong end,
                    uint lanes, uint columns, uint beside, __local total *totals, __global long *where,
                    ulong where_offset)
 {
