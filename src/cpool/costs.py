@@ -196,5 +196,6 @@ class Device(NamedTuple):
         """What the plan takes there, with an array that is `sent` there and results that are fetched, or without."""
         work = work_of(plan)
         kernel, way = self.kernels[kernel_of(plan)], self.transfer
-        took = kernel.launch + kernel.byte * work.moved + kernel.tap * work.taps + kernel.result * work.results
+        finished = work.results if work.taps > work.results else 0  # what is one element is copied
+        took = kernel.launch + kernel.byte * work.moved + kernel.tap * work.taps + kernel.result * finished
         return took + way.call + way.send * work.read + way.fetch * work.written if sent else took
