@@ -177,6 +177,19 @@ def test_a_window_too_small_for_its_share_of_groups(left, queue, cla):
     assert_same_bits(cpool.avg_pool1d(cla.to_device(queue, x), 600_000, ceil_mode=True).get(), expected)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "uint8", "int32"])
+@pytest.mark.parametrize("channels", [33, 47, 257, 700, 2090])
+def test_many_taps_of_many_channels(channels, dtype, engines_here):
+    """On a processor an item adds as much of each pixel as it has results for: all of it, a part, and what is left."""
+    for rows in (5, 12):
+        x = place(sample(dtype, (1 if channels > 700 else 9, channels, rows, 7), wide=True), "channels_last")
+        for engine in engines_here:
+            if not (engine.refuses_doubles() and dtype == "int32"):
+                with engine.on():
+                    check("global_avg_pool", x, compare_reference=False)
+                    check("adaptive_avg_pool2d", x, (1, 2), compare_reference=False)
+
+
 MEDIUM = {  # windows whose columns lanes of a card add once, and what they are pooled to
     "ragged": ((1, 3, 41, 37), (5, 4), {}),
     "wider than a line": ((1, 2, 23, 301), (5, 30), {}),

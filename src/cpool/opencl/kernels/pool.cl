@@ -290,7 +290,7 @@ static inline void put(target out, __global long *where, const window *w, table 
 #if !defined LINE && !defined TILE /* those are in line.cl and tile.cl */
 #ifdef SERIES
 #if defined SIDE && !defined LARGEST
-enum { WIDE = 4, BLOCK = 32, TALL = 64 };
+enum { WIDE = 4, BLOCK = 256, TALL = 64 }; /* of whole pixels, half as many taps are many */
 /* The same window of so many channels, by eights: whole lines of cache at a time. Sums stay in registers (one
  * function for this and the next was a fifth slower) ... */
 static inline void gather_wide(const window *w, table pooled, several sum[WIDE])
@@ -352,7 +352,9 @@ KERNEL void pool(source x, ulong x_offset, target out, ulong out_offset, table m
         const int whole = (int)min((long)(stop - i), min(w.left / SIDE, (long)BLOCK));
         if (whole >= WIDE) {
             several sum[BLOCK];
-            const int block = whole > WIDE && rows_of(&w) * w.size[POOLED - 1] >= TALL, count = block ? whole : WIDE;
+            const int all = (whole + 1) * SIDE > meta[3];
+            const int block = whole > WIDE && rows_of(&w) * w.size[POOLED - 1] >= (all ? TALL / 2 : TALL);
+            const int count = block ? whole : WIDE;
             if (block)
                 gather_block(&w, pooled, sum, count);
             else
