@@ -59,7 +59,7 @@ from test_fuzz import engines
 from test_max import FOR_AVERAGES, LARGE, OPTIONS, max_of, strided_arguments, torch_pair
 
 import cpool
-from cpool import cpu
+from cpool import _kernels, arrays, cpu
 from cpool.plan import Division, plans
 
 ORDERS = ("contiguous", "channels_last", "sparse")
@@ -485,6 +485,61 @@ def test_a_call_seen_before_looks_again(simd):
     pair = np.empty_like(values), np.empty_like(indices)
     assert cpool.adaptive_max_pool2d(x, (4, 5), return_indices=True, out=pair) is pair
     assert_same_bits(pair[0], values, "out")
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_calls_that_were_only_seen_with_an_out_are_short(last, simd, monkeypatch):
+    """Who always hands in an out pays for the long way once; what the short way can't do still takes the long one."""
+    options = {"data_format": "channels_last"} if last else {}
+    shape = (2, 9, 11, 3) if last else (2, 3, 9, 11)
+    x = sample("float32", shape)
+    values, indices = cpool.adaptive_max_pool2d(x, (4, 5), return_indices=True, **options)
+    grad = sample("float32", values.shape)
+    calls = [
+        (cpool.adaptive_avg_pool2d, (x, (4, 5)), options),
+        (cpool.avg_pool2d, (x, 3, 2, 1), {"count_include_pad": False, **options}),
+        (cpool.global_max_pool, (x,), options),
+        (cpool.adaptive_max_pool2d, (x, (4, 5)), {"return_indices": True, **options}),
+        (cpool.max_pool2d, (x, 3, 2, 1), {"return_indices": True, **options}),
+        (cpool.adaptive_avg_pool2d_backward, (grad, shape), options),
+        (cpool.adaptive_max_pool2d_backward, (grad, indices, shape), options),
+    ]
+
+    def long_way(*args):
+        raise AssertionError("the long way")
+
+    for function, args, others in calls:
+        expected = function(*args, **others)
+        pair = isinstance(expected, tuple)
+        _kernels.forget()
+        out = tuple(np.empty_like(e) for e in expected) if pair else np.empty_like(expected)
+        assert function(*args, **others, out=out) is out
+        for part in out if pair else (out,):
+            part[...] = 77
+        with monkeypatch.context() as patch:
+            patch.setattr(arrays, "admit", long_way)
+            assert function(*args, **others, out=out) is out
+            with pytest.raises(AssertionError, match="the long way"):
+                function(*(a.copy("F") if isinstance(a, np.ndarray) else a for a in args), **others, out=out)
+        for found, wanted in zip(out if pair else (out,), expected if pair else (expected,), strict=True):
+            assert_same_bits(found, wanted, function.__name__)
+        for part in out if pair else (out,):
+            part.flags.writeable = False
+        with pytest.raises(ValueError, match="read-only"):
+            function(*args, **others, out=out)
+    room = np.zeros(2 * indices.size, np.int64)
+    overlapping = (
+        room.view(np.float32)[: values.size].reshape(values.shape),
+        room[: indices.size].reshape(indices.shape),
+    )
+    with pytest.raises(ValueError, match="share memory"):
+        cpool.adaptive_max_pool2d(x, (4, 5), return_indices=True, out=overlapping, **options)
+    result = np.full(shape, 77, np.float32)
+    wrong = indices.copy()
+    wrong[-1, -1, -1, -1] = 99
+    with pytest.raises(ValueError, match=r"^indices: got 99; a plane has 99 elements"):
+        cpool.adaptive_max_pool2d_backward(grad, wrong, shape, out=result, **options)
+    assert (result == 77).all()
 
 
 def test_axes_may_be_named_in_any_order(simd):

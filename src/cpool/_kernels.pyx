@@ -630,11 +630,14 @@ cdef class Prepared(Short):
             if target is not None:
                 self.call.start(<cnp.ndarray> x, target, NULL, self.threads)
             return target
-        if out is not None:
+        if out is not None and (type(out) is not tuple or len(<tuple> out) != 2):
             return None
-        target, where = self.call.result.empty(), self.indices.empty()
+        target = target_of(self.call.result, <cnp.ndarray> x, None if out is None else (<tuple> out)[0])
+        where = target_of(self.indices, <cnp.ndarray> x, None if out is None else (<tuple> out)[1])
+        if target is None or where is None or not apart(target, where):
+            return None
         self.call.start(<cnp.ndarray> x, target, <int64_t *> cnp.PyArray_DATA(where), self.threads)
-        return target, where
+        return (target, where) if out is None else out
 
 
 cdef class Ready:
@@ -676,10 +679,12 @@ cdef class Scatter(Short):
 
     cdef object run(self, x, out, indices):
         if type(x) is not cnp.ndarray or type(indices) is not cnp.ndarray or not self.grad.holds(<cnp.ndarray> x) or (
-                not self.indices.holds(<cnp.ndarray> indices) or not cnp.PyArray_ISALIGNED(<cnp.ndarray> indices)) or (
-                out is not None):
+                not self.indices.holds(<cnp.ndarray> indices) or not cnp.PyArray_ISALIGNED(<cnp.ndarray> indices)):
             return None
-        return self.add(<cnp.ndarray> x, <cnp.ndarray> indices, None)
+        if out is not None and (
+                target_of(self.result, <cnp.ndarray> x, out) is None or not apart(<cnp.ndarray> indices, out)):
+            return None
+        return self.add(<cnp.ndarray> x, <cnp.ndarray> indices, out)
 
     def add(self, cnp.ndarray grad not None, cnp.ndarray indices not None, cnp.ndarray out):
         """The result, in `out` if that isn't None. None, and nothing is written, if an index lies in no plane."""

@@ -311,15 +311,18 @@ def _run(op: Operation, args: tuple[Any, ...], x: Any, dtype: Any, out: Any, bac
         return plan, array, choice
     if there:
         dispatch.remember(op.name, (*args, dtype), array, target, plan)
+    usual = usual and type(x) is np.ndarray and choice.name == "cpu"
     if target is None:
         result = dispatch.run(plan, array, None, choice)
-        if wrap is None:
-            if usual and type(x) is np.ndarray and choice.name == "cpu":
-                cpu.remember(op.name, (*frozen, dtype), array, plan)
-            return result
-        return wrap(result)
+        if usual:
+            cpu.remember(op.name, (*frozen, dtype), array, plan)
+        return result if wrap is None else wrap(result)
     arrays.check_out(target, plan.out_shape)
     write(plan, array, target, choice, lambda: _plan_of(op, frozen, plan.out_dtype, array, None))
+    if usual and type(out) is np.ndarray:
+        fresh = _plan_of(op, frozen, dtype, array, None)
+        if arrays.lies_so(target, fresh.out_dtype, packed_strides(fresh.out_shape, fresh.out_order, target.itemsize)):
+            cpu.remember(op.name, (*frozen, dtype), array, fresh)
     return out
 
 
@@ -358,7 +361,7 @@ def _run_indexed(op: Operation, args: tuple[Any, ...], x: Any, out: Any, backend
     choice = dispatch.settle(choice, plan)
     if only:
         return plan, array, choice
-    if usual and out is None and type(x) is np.ndarray and choice.name == "cpu":
+    if usual and type(x) is np.ndarray and choice.name == "cpu":
         cpu.remember(op.name, (*frozen, _INDICES), array, plan)
     return _run_pair(plan, array, wrap, targets, out, choice)
 

@@ -126,7 +126,8 @@ def _avg(op: Operation, args: tuple[Any, ...], grad: Any, input_shape: Any, out:
                 _gather_divided(op, axes, back, divisors, array, into)
             else:
                 cpu.run(plan, array, into)
-                if target is None and type(grad) is np.ndarray:
+                fresh = packed_strides(shape, memory_order(array.shape, array.strides), dtype.itemsize)
+                if type(grad) is np.ndarray and arrays.lies_so(into, dtype, fresh):
                     cpu.remember(op.back, (shape, *frozen), array, plan)
     if target is not None:
         if into is not target:
@@ -355,12 +356,12 @@ def _max(
     result = scatter.add(gradients, elements, target if direct else None)
     if result is None:
         _bad_index(arrays.admit("indices", indices)[0][(places < 0) | (places >= length)][0], length)
+    if gradients is grad and elements is indices:
+        _kernels.remember(op.back, (shape, functional._frozen(where)), array, scatter)
     if target is not None:
         if not direct:
             target[...] = result
         return out
-    if gradients is grad and elements is indices:
-        _kernels.remember(op.back, (shape, functional._frozen(where)), array, scatter)
     return result if wrap is None else wrap(result)
 
 
