@@ -75,22 +75,53 @@ int64_t cpool_scatter_scratch(void)
     return (int64_t)sizeof(double) * (SUMS + SUMS / 4) + (int64_t)sizeof(table);
 }
 
+/* Whether one of n indices is below zero or not below `length`: its sign, or that of what is left, is set. */
+static int outside(const int64_t *index, int64_t n, int64_t length)
+{
+    const uint64_t last = (uint64_t)length - 1;
+    uint64_t signs = 0;
+    for (int64_t i = 0; i < n; i++)
+        signs |= (uint64_t)index[i] | (last - (uint64_t)index[i]);
+    return (int)(signs >> 63);
+}
+
+/* Where a chunk of outputs begins. */
+static int64_t chunk_at(const cpool_scatter *c, int64_t unit)
+{
+    return (unit / c->chunks * c->outputs + unit % c->chunks * CHUNK) * c->inner;
+}
+
+enum { APART = 4 }; /* bounds that don't wait for each other */
+
 int cpool_scatter_look(const cpool_scatter *c, const int64_t *indices, int64_t begin, int64_t end)
 {
+    if (!c->lowest)
+        return outside(indices + chunk_at(c, begin), chunk_at(c, end) - chunk_at(c, begin), c->length);
     int bad = 0;
     for (int64_t unit = begin; unit < end; unit++) {
-        const int64_t first = unit % c->chunks * CHUNK, n = least(CHUNK, c->outputs - first) * c->inner;
-        const int64_t *index = indices + (unit / c->chunks * c->outputs + first) * c->inner;
-        int64_t low = c->length, high = -1;
-        for (int64_t i = 0; i < n; i++) {
-            low = least(low, index[i]);
-            high = most(high, index[i]);
+        const int64_t *index = indices + chunk_at(c, unit);
+        const int64_t n = least(CHUNK, c->outputs - unit % c->chunks * CHUNK) * c->inner;
+        int64_t low[APART], high[APART], i = 0;
+        for (int k = 0; k < APART; k++) {
+            low[k] = c->length;
+            high[k] = -1;
         }
-        bad |= low < 0 || high >= c->length;
-        if (c->lowest) {
-            c->lowest[unit] = low;
-            c->highest[unit] = high;
+        for (; i + APART <= n; i += APART)
+            for (int k = 0; k < APART; k++) {
+                low[k] = least(low[k], index[i + k]);
+                high[k] = most(high[k], index[i + k]);
+            }
+        for (; i < n; i++) {
+            low[0] = least(low[0], index[i]);
+            high[0] = most(high[0], index[i]);
         }
+        for (int k = 1; k < APART; k++) {
+            low[0] = least(low[0], low[k]);
+            high[0] = most(high[0], high[k]);
+        }
+        bad |= low[0] < 0 || high[0] >= c->length;
+        c->lowest[unit] = low[0];
+        c->highest[unit] = high[0];
     }
     return bad;
 }
