@@ -142,16 +142,18 @@ FINISH_ROWS(F, u64, uint64_t, FN(round_u64)(cpool_wide_of((int64_t)r.sums[i]), d
     static int FN3(cpool_finish_M, TYPE)(const cpool_result *rows, int64_t count, int64_t shift)                   \
     {                                                                                                              \
         int odd = 0;                                                                                               \
-        for (int64_t g = 0; g < count; g++)                                                                        \
-            for (int64_t i = 0; i < rows[g].n; i += 8) {                                                           \
-                vf result = FN(f_ld)(rows[g].sums + i);                                                            \
-                char *out = rows[g].out + shift + i * (int64_t)sizeof(CTYPE);                                      \
+        for (int64_t g = 0; g < count; g++) {                                                                      \
+            const cpool_result r = rows[g];                                                                        \
+            for (int64_t i = 0; i < r.n; i += 8) {                                                                 \
+                const vf result = FN(f_ld)(r.sums + i);                                                            \
+                char *out = r.out + shift + i * (int64_t)sizeof(CTYPE);                                            \
                 odd |= FN(f_odd)(result);                                                                          \
-                if (i + 8 <= rows[g].n)                                                                            \
+                if (i + 8 <= r.n)                                                                                  \
                     FN(to_##TYPE)(out, result);                                                                    \
                 else                                                                                               \
-                    FN(ton_##TYPE)(out, result, (int)(rows[g].n - i));                                             \
+                    FN(ton_##TYPE)(out, result, (int)(r.n - i));                                                   \
             }                                                                                                      \
+        }                                                                                                          \
         return odd;                                                                                                \
     }
 FINISH_MAX_FLOAT(f64, double)

@@ -194,8 +194,8 @@ static inline vf FN(f_of_i)(vi a)
 static inline int FN(f_odd)(vf x)
 {
     __m256i sign = _mm256_set1_epi64x(INT64_MIN);
-    return !!_mm256_movemask_epi8(_mm256_or_si256(_mm256_cmpeq_epi64(_mm256_castpd_si256(x.a), sign),
-                                                  _mm256_cmpeq_epi64(_mm256_castpd_si256(x.b), sign)));
+    return _mm256_movemask_epi8(_mm256_or_si256(_mm256_cmpeq_epi64(_mm256_castpd_si256(x.a), sign),
+                                                _mm256_cmpeq_epi64(_mm256_castpd_si256(x.b), sign)));
 }
 
 #define FOLD8(NAME, OP)                                                                                            \

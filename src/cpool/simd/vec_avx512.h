@@ -118,7 +118,7 @@ static inline vf FN(f_of_h)(vh a) { return _mm512_cvtps_pd(a); }
 static inline vf FN(f_of_i)(vi a) { return _mm512_cvtepi32_pd(a); }
 static inline int FN(f_odd)(vf a)
 {
-    return _mm512_cmpeq_epi64_mask(_mm512_castpd_si512(a), _mm512_set1_epi64(INT64_MIN)) != 0;
+    return _mm512_cmpeq_epi64_mask(_mm512_castpd_si512(a), _mm512_set1_epi64(INT64_MIN));
 }
 
 /* Lane i of the result folds the lanes of v[i]: l with l+4, then l with l+2, then l with l+1. */
