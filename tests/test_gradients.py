@@ -532,8 +532,21 @@ def test_calls_that_were_only_seen_with_an_out_are_short(last, simd, monkeypatch
         room.view(np.float32)[: values.size].reshape(values.shape),
         room[: indices.size].reshape(indices.shape),
     )
-    with pytest.raises(ValueError, match="share memory"):
-        cpool.adaptive_max_pool2d(x, (4, 5), return_indices=True, out=overlapping, **options)
+    cpool.adaptive_max_pool2d(x, (4, 5), return_indices=True, **options)  # seen: the short way could be taken
+    prepared = cpool.prepare("adaptive_max_pool2d", x, (4, 5), return_indices=True, **options)
+
+    def seen(x, out):
+        return cpool.adaptive_max_pool2d(x, (4, 5), return_indices=True, out=out, **options)
+
+    for pool in (prepared, seen):
+        with pytest.raises(ValueError, match="share memory"):
+            pool(x, overlapping)
+        for some in ((None, None), (np.empty_like(values), None), (None, np.empty_like(indices))):
+            with pytest.raises(TypeError, match=r"^out: got 'NoneType'"):
+                pool(x, some)
+        pair = np.empty_like(values), place(np.empty_like(indices), "unaligned")
+        assert pool(x, pair) is pair
+        assert (pair[1] == indices).all()
     result = np.full(shape, 77, np.float32)
     wrong = indices.copy()
     wrong[-1, -1, -1, -1] = 99

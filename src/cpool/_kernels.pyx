@@ -630,12 +630,15 @@ cdef class Prepared(Short):
             if target is not None:
                 self.call.start(<cnp.ndarray> x, target, NULL, self.threads)
             return target
-        if out is not None and (type(out) is not tuple or len(<tuple> out) != 2):
+        if out is None:
+            target, where = self.call.result.empty(), self.indices.empty()
+        elif type(out) is not tuple or len(<tuple> out) != 2 or (<tuple> out)[0] is None or (<tuple> out)[1] is None:
             return None
-        target = target_of(self.call.result, <cnp.ndarray> x, None if out is None else (<tuple> out)[0])
-        where = target_of(self.indices, <cnp.ndarray> x, None if out is None else (<tuple> out)[1])
-        if target is None or where is None or not apart(target, where):
-            return None
+        else:
+            target = target_of(self.call.result, <cnp.ndarray> x, (<tuple> out)[0])
+            where = target_of(self.indices, <cnp.ndarray> x, (<tuple> out)[1])
+            if target is None or where is None or not cnp.PyArray_ISALIGNED(where) or not apart(target, where):
+                return None
         self.call.start(<cnp.ndarray> x, target, <int64_t *> cnp.PyArray_DATA(where), self.threads)
         return (target, where) if out is None else out
 

@@ -651,7 +651,12 @@ def scale(x: Array, factor: Array, out: Array, last: bool) -> None:
     _kernels.scale(x, factor, out, simd(), type_code(x.dtype), last, get_num_threads())
 
 
+def remembers(plan: Plan) -> bool:
+    """Whether calls of this plan are kept: if its tables are small."""
+    return plan.weight <= 2**17 and not plan.slides
+
+
 def remember(name: str, args: tuple[Any, ...], x: Array, plan: Plan) -> None:
-    """Keep the call for `_kernels.again`, the short way for small arrays, if its tables are small."""
-    if plan.weight <= 2**17 and not plan.slides:
+    """Keep the call for `_kernels.again`, the short way for small arrays."""
+    if remembers(plan):
         _kernels.remember(name, args, x, call_of(plan).prepared(get_num_threads))

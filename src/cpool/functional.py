@@ -319,7 +319,7 @@ def _run(op: Operation, args: tuple[Any, ...], x: Any, dtype: Any, out: Any, bac
         return result if wrap is None else wrap(result)
     arrays.check_out(target, plan.out_shape)
     write(plan, array, target, choice, lambda: _plan_of(op, frozen, plan.out_dtype, array, None))
-    if usual and type(out) is np.ndarray:
+    if usual and type(out) is np.ndarray and cpu.remembers(plan):
         fresh = _plan_of(op, frozen, dtype, array, None)
         if arrays.lies_so(target, fresh.out_dtype, packed_strides(fresh.out_shape, fresh.out_order, target.itemsize)):
             cpu.remember(op.name, (*frozen, dtype), array, fresh)
