@@ -86,7 +86,7 @@ cdef extern from "simd/cpool_simd.h" nogil:
     void cpool_work_run(const cpool_work *w, const char *x, char *out, int64_t *indices, int64_t begin, int64_t end,
                         void *scratch) noexcept
     ctypedef struct cpool_scatter:
-        const cpool_kernels *kernels
+        const cpool_isa *isa
         int type, size
         int64_t outer, outputs, length, inner, chunks
         int parted, zeros

@@ -672,7 +672,7 @@ cdef class Scatter(Short):
     def __cinit__(self, dict spec, threads):
         cdef cpool_scatter *c = &self.c
         memset(c, 0, sizeof(cpool_scatter))
-        c.kernels = &find_isa(spec["isa"]).of[<int> CPOOL_MAX]
+        c.isa = find_isa(spec["isa"])
         c.type, c.size = spec["type"], spec["size"]
         c.outer, c.outputs, c.length, c.inner = spec["outer"], spec["outputs"], spec["length"], spec["inner"]
         cpool_scatter_cut(c)

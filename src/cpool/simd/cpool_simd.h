@@ -128,6 +128,9 @@ typedef struct {
     cpool_first_fn first[CPOOL_TYPES];
     cpool_divide_fn divide[3]; /* not of doubles, whose quotients would not be doubles */
     void (*scale[4])(const char *x, const double *factor, char *out, int64_t n, int one); /* floats by their factors */
+    void (*widen[4])(const char *x, int64_t n, double *to); /* floats as doubles */
+    /* Pairs as doubles, where the higher ones are, or elsewhere. Whether all are finite. */
+    int (*join)(const double *high, const double *low, int64_t n, double *to);
     /* What is so often in the result, and numbers by their size, a row of them: both may write up to 63 bytes more. */
     void (*repeat)(char *to, const char *from, int64_t bytes, int64_t times);
     void (*fill[9])(char *to, const char *from, const int64_t *at, int64_t first, int64_t last, int64_t most);
@@ -249,7 +252,7 @@ void cpool_work_run(const cpool_work *w, const char *x, char *out, int64_t *indi
 /* Gradients and indices are [outer][outputs][inner], the result is [outer][length][inner]. A plane may be worked on in
  * segments: then `look` must have noted what indices there are in every chunk of outputs. */
 typedef struct {
-    const cpool_kernels *kernels; /* of the largest: their `finish` only rounds */
+    const cpool_isa *isa;
     int type, size;
     int64_t outer, outputs, length, inner;
     /* set by cpool_scatter_cut: elements and channels of a piece of work, how many there are, chunks of outputs */

@@ -438,6 +438,41 @@ DIVIDE(bf16, 2)
 DIVIDE(f32, 4)
 #undef DIVIDE
 
+#define WIDEN(TYPE, SIZE)                                                                                          \
+    static void FN3(cpool_widen, TYPE)(const char *x, int64_t n, double *to)                                       \
+    {                                                                                                              \
+        int64_t i = 0;                                                                                             \
+        for (; i + 8 <= n; i += 8)                                                                                 \
+            FN(f_st)(to + i, FN(x_##TYPE)(x + i * SIZE));                                                          \
+        if (i < n) {                                                                                               \
+            double last[8];                                                                                        \
+            FN(f_st)(last, FN(xn_##TYPE)(x + i * SIZE, (int)(n - i)));                                             \
+            memcpy(to + i, last, (size_t)(n - i) * sizeof *to);                                                    \
+        }                                                                                                          \
+    }
+WIDEN(f16, 2)
+WIDEN(bf16, 2)
+WIDEN(f32, 4)
+WIDEN(f64, 8)
+#undef WIDEN
+
+/* Pairs as doubles. Whether all are finite. */
+static int FN(cpool_join)(const double *high, const double *low, int64_t n, double *to)
+{
+    int finite = 1;
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        const vf sum = FN(f_add)(FN(f_ld)(high + i), FN(f_ld)(low + i));
+        finite &= FN(f_all_finite)(sum);
+        FN(f_st)(to + i, sum);
+    }
+    for (; i < n; i++) {
+        to[i] = high[i] + low[i];
+        finite &= to[i] - to[i] == 0.0;
+    }
+    return finite;
+}
+
 /* Elements by their factors, or all by one: multiplied as doubles, rounded once. */
 #define SCALE(TYPE, SIZE)                                                                                          \
     static void FN3(cpool_scale, TYPE)(const char *x, const double *factor, char *out, int64_t n, int one)         \
@@ -640,6 +675,8 @@ const cpool_isa FN(cpool_table) = {
     ALL(cpool_first),
     {FN3(cpool_divide, f16), FN3(cpool_divide, bf16), FN3(cpool_divide, f32)},
     {FN3(cpool_scale, f16), FN3(cpool_scale, bf16), FN3(cpool_scale, f32), FN3(cpool_scale, f64)},
+    {FN3(cpool_widen, f16), FN3(cpool_widen, bf16), FN3(cpool_widen, f32), FN3(cpool_widen, f64)},
+    FN(cpool_join),
     FN(cpool_repeat),
     {NULL, FN(cpool_fill_8), FN(cpool_fill_16), NULL, FN(cpool_fill_32), NULL, NULL, NULL, FN(cpool_fill_64)},
     FN(cpool_place),

@@ -224,41 +224,31 @@ static inline double cpool_pair_quotient(double hi, double lo, double divisor)
     return more - more == 0.0 ? (quotient + more) + 0.0 : quotient;
 }
 
-/* Neighbouring floats of any type as doubles, and doubles as what they are stored as: one loop for each type. */
-#define EACH(CTYPE, BODY)                                                                                          \
-    for (int64_t i = 0; i < n; i++) {                                                                              \
-        CTYPE x;                                                                                                   \
-        BODY;                                                                                                      \
-    }                                                                                                              \
-    break
-
-static inline void cpool_load_floats(int type, const char *p, int64_t n, double *to)
+/* A float of any type as a double, and a double as what it is stored as. */
+static inline double cpool_load_float(int type, const char *p)
 {
-    switch (type) {
-    case CPOOL_F64:
-        EACH(double, memcpy(&x, p + 8 * i, 8); to[i] = x);
-    case CPOOL_F32:
-        EACH(float, memcpy(&x, p + 4 * i, 4); to[i] = x);
-    case CPOOL_F16:
-        EACH(uint16_t, memcpy(&x, p + 2 * i, 2); to[i] = cpool_from_f16(x));
-    default:
-        EACH(uint16_t, memcpy(&x, p + 2 * i, 2); to[i] = cpool_from_bf16(x));
-    }
+    double eight;
+    float four;
+    uint16_t two;
+    if (type == CPOOL_F64)
+        return memcpy(&eight, p, 8), eight;
+    if (type == CPOOL_F32)
+        return memcpy(&four, p, 4), four;
+    memcpy(&two, p, 2);
+    return type == CPOOL_F16 ? cpool_from_f16(two) : cpool_from_bf16(two);
 }
 
-static inline void cpool_store_floats(int type, const double *from, int64_t n, char *p)
+static inline void cpool_store_float(int type, double x, char *p)
 {
-    switch (type) {
-    case CPOOL_F64:
-        EACH(double, x = from[i]; memcpy(p + 8 * i, &x, 8));
-    case CPOOL_F32:
-        EACH(float, x = (float)from[i]; memcpy(p + 4 * i, &x, 4));
-    case CPOOL_F16:
-        EACH(uint16_t, x = cpool_to_f16((float)from[i]); memcpy(p + 2 * i, &x, 2));
-    default:
-        EACH(uint16_t, x = cpool_to_bf16((float)from[i]); memcpy(p + 2 * i, &x, 2));
+    const float four = (float)x;
+    if (type == CPOOL_F64) {
+        memcpy(p, &x, 8);
+    } else if (type == CPOOL_F32) {
+        memcpy(p, &four, 4);
+    } else {
+        const uint16_t two = type == CPOOL_F16 ? cpool_to_f16(four) : cpool_to_bf16(four);
+        memcpy(p, &two, 2);
     }
 }
-#undef EACH
 
 #endif

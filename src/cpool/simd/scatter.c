@@ -9,11 +9,13 @@
 #include "scalar.h"
 
 #if defined(__GNUC__)
-#define NOINLINE __attribute__((noinline))
+#define NOINLINE __attribute__((noinline, aligned(64)))
 #define INLINE inline __attribute__((always_inline))
+#define RARELY(test) __builtin_expect(test, 0) /* what is then done stands out of the loop's way */
 #else
 #define NOINLINE
 #define INLINE inline
+#define RARELY(test) (test)
 #endif
 
 static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -195,11 +197,17 @@ static INLINE void put_bits(char *p, size_t size, uint64_t bits)
 static INLINE void put_alone(char *p, const char *grad, size_t size)
 {
     const uint64_t bits = bits_at(grad, size);
-    if (size == 4) {
-        const float sum = cpool_f32_bits((uint32_t)bits) + 0.0f;
-        memcpy(p, &sum, 4);
-    } else
-        put_bits(p, size, bits == UINT64_C(1) << (8 * size - 1) ? 0 : bits);
+    double eight;
+    if (size == 2) {
+        put_bits(p, size, bits == 1u << 15 ? 0 : bits);
+    } else if (size == 4) {
+        const float four = cpool_f32_bits((uint32_t)bits) + 0.0f;
+        memcpy(p, &four, 4);
+    } else {
+        memcpy(&eight, &bits, 8);
+        eight += 0.0;
+        memcpy(p, &eight, 8);
+    }
 }
 
 /* How many of these planes could be done; there are several only if each is one piece. */
@@ -231,7 +239,7 @@ static INLINE int64_t once(const cpool_scatter *c, const piece *p, int64_t plane
                 for (int64_t ch = 0; ch < b; ch++) {
                     const int64_t element = index[o * inner + ch];
                     const uint64_t i = (uint64_t)element - (uint64_t)segment;
-                    if (i >= safe) {
+                    if (RARELY(i >= safe)) {
                         if (element < 0 || element >= c->length) {
                             *outcome = BAD;
                             return plane;
@@ -372,10 +380,10 @@ ADD(add_pairs_that_fit, double, 0, MORE_PAIR)
 static void load(const cpool_scatter *c, const char *grad, int64_t count, int64_t b, double *some)
 {
     if (b == c->inner)
-        cpool_load_floats(c->type, grad, count * b, some);
+        c->isa->widen[c->type](grad, count * b, some);
     else
         for (int64_t o = 0; o < count; o++)
-            cpool_load_floats(c->type, grad + o * c->inner * c->size, b, some + o * b);
+            c->isa->widen[c->type](grad + o * c->inner * c->size, b, some + o * b);
 }
 
 /* Add the next gradients, floats as they are, others as the doubles that `some` holds of them. Up to where it came. */
@@ -387,26 +395,21 @@ static int64_t add_next(const cpool_scatter *c, const int64_t *index, const char
     return (s->low ? add_pairs : add_doubles)(index, c->inner, (const char *)some, s->b, from, count, s);
 }
 
-/* Round the first `n` elements of these sums and put them to where they belong. */
-static void put(const cpool_scatter *c, const piece *p, const sums *s, int64_t n)
+/* Round the first `n` elements of these sums and put them to where they belong. Whether all pairs are finite. */
+static int put(const cpool_scatter *c, const piece *p, const sums *s, int64_t n)
 {
     const int64_t lines = s->b == c->inner ? 1 : n, length = s->b == c->inner ? n * s->b : s->b;
+    int finite = 1;
     for (int64_t i = 0; i < lines; i++) {
-        const int64_t at = (s->first - p->segment + i) * c->inner * c->size;
-        const cpool_result line = {s->acc + i * length, 0, NULL, NULL, length, p->to + at, 1};
-        c->kernels->finish[CPOOL_SUM_F][c->type](&line, 1, 0);
+        char *to = p->to + (s->first - p->segment + i) * c->inner * c->size;
+        if (s->low) {
+            finite &= c->isa->join(s->acc + i * length, s->low + i * length, length, (double *)(void *)to);
+            continue;
+        }
+        const cpool_result line = {s->acc + i * length, 0, NULL, NULL, length, to, 1};
+        c->isa->of[CPOOL_MAX].finish[CPOOL_SUM_F][c->type](&line, 1, 0);
     }
-}
-
-/* Pairs as doubles, for `n` elements; whether all are finite. */
-static int join_pairs(const sums *s, int64_t n)
-{
-    int odd = 0;
-    for (int64_t i = 0; i < n * s->b; i++) {
-        s->acc[i] += s->low[i];
-        odd |= !(s->acc[i] - s->acc[i] == 0.0);
-    }
-    return !odd;
+    return finite;
 }
 
 /* Let the frame go on until it holds element `to`, with what it leaves behind put. */
@@ -414,9 +417,8 @@ static enum outcome slide(const cpool_scatter *c, const piece *p, sums *s, int64
 {
     const int64_t kept = s->kept, left = s->left;
     while (to >= s->first + s->n) {
-        if (s->low && !join_pairs(s, left))
+        if (!put(c, p, s, left))
             return NOT_FINITE;
-        put(c, p, s, left);
         memcpy(s->acc, s->acc + left * s->b, (size_t)(kept * s->b) * 8);
         if (s->low)
             memcpy(s->low, s->low + left * s->b, (size_t)(kept * s->b) * 8);
@@ -471,10 +473,7 @@ static enum outcome run_sliding(const cpool_scatter *c, const piece *p, double *
     }
     if ((outcome = slide(c, p, &s, last - 1)) != DONE)
         return outcome;
-    if (pairs && !join_pairs(&s, last - s.first))
-        return NOT_FINITE;
-    put(c, p, &s, last - s.first);
-    return DONE;
+    return put(c, p, &s, last - s.first) ? DONE : NOT_FINITE;
 }
 
 /* Several planes at once, that small ones don't cost more to get to than to add up. All of them must be whole. */
@@ -490,14 +489,11 @@ static enum outcome run_together(const cpool_scatter *c, const piece *p, int64_t
         const char *grad = p->grad + plane * n * c->size;
         const sums s = {all.acc + plane * size, pairs ? all.low + plane * size : NULL, 0, c->length, b, c->far, 0, 0};
         if (c->type != CPOOL_F32)
-            cpool_load_floats(c->type, grad, n, some);
+            c->isa->widen[c->type](grad, n, some);
         if (add_next(c, index, grad, some, 0, n, &s) < n)
             return BAD;
     }
-    if (pairs && !join_pairs(&all, all.n))
-        return NOT_FINITE;
-    put(c, p, &all, all.n);
-    return DONE;
+    return put(c, p, &all, all.n) ? DONE : NOT_FINITE;
 }
 
 /* Add all that falls here, `scale` times as large. */
@@ -520,14 +516,12 @@ static void add(const cpool_scatter *c, const piece *p, const sums *s, double *s
     }
 }
 
-/* The pairs as doubles. Where one is not finite, all are added again 2^128 times smaller: then nothing runs over on
- * the way, and no bit that matters is lost. */
-static void settle_pairs(const cpool_scatter *c, const piece *p, const sums *s, double *some, double *totals)
+/* The pairs as doubles, where one is not finite: all are added again 2^128 times smaller. Then nothing runs over on the
+ * way, and no bit that matters is lost. */
+static void settle_pairs(const cpool_scatter *c, const piece *p, sums *s, double *some, double *totals)
 {
     const int64_t n = s->n * s->b;
-    if (join_pairs(s, s->n))
-        return;
-    memcpy(totals, s->acc, (size_t)n * 8);
+    c->isa->join(s->acc, s->low, n, totals);
     sums_clear(s, 0, s->n);
     add(c, p, s, some, 0x1p-128);
     for (int64_t i = 0; i < n; i++) {
@@ -537,6 +531,7 @@ static void settle_pairs(const cpool_scatter *c, const piece *p, const sums *s, 
         else
             s->acc[i] = high != high ? (double)NAN : high - high == 0.0 ? (high + s->low[i]) * 0x1p128 : high;
     }
+    s->low = NULL;
 }
 
 /* As many elements at a time as there is room for, each time from all outputs. */
@@ -552,12 +547,13 @@ static void run_in_passes(const cpool_scatter *c, const piece *p, double *memory
             q.grad += channel * c->size;
             q.index += channel;
             q.to += (row * c->inner + channel) * c->size;
-            const sums s = {memory, c->type == CPOOL_F64 ? memory + PASS : NULL, q.segment, q.n,
+            sums s = {memory, c->type == CPOOL_F64 ? memory + PASS : NULL, q.segment, q.n,
                             least(width, p->b - channel), c->far, 0, 0};
             sums_clear(&s, 0, s.n);
             add(c, &q, &s, some, 1.0);
-            if (s.low)
-                settle_pairs(c, &q, &s, some, memory + 2 * PASS);
+            if (put(c, &q, &s, s.n))
+                continue;
+            settle_pairs(c, &q, &s, some, memory + 2 * PASS);
             put(c, &q, &s, s.n);
         }
 }
@@ -568,7 +564,7 @@ static void run_in_passes(const cpool_scatter *c, const piece *p, double *memory
 static int add_again(const cpool_scatter *c, table *t, int64_t at, const char *element, const char *grad)
 {
     uint64_t i = ((uint64_t)at * 0x9e3779b97f4a7c15u) >> 54; /* SLOTS is 2^10 */
-    double g;
+    const double g = cpool_load_float(c->type, grad);
     while (t->at[i] >= 0 && t->at[i] != at)
         i = (i + 1) % SLOTS;
     if (t->at[i] < 0) {
@@ -577,9 +573,8 @@ static int add_again(const cpool_scatter *c, table *t, int64_t at, const char *e
         t->taken[t->used++] = (int)i;
         t->at[i] = at;
         t->low[i] = 0.0;
-        cpool_load_floats(c->type, element, 1, &t->sum[i]);
+        t->sum[i] = cpool_load_float(c->type, element);
     }
-    cpool_load_floats(c->type, grad, 1, &g);
     if (c->type == CPOOL_F64) {
         cpool_pair sum = {t->sum[i], t->low[i]}, more = {g, 0.0};
         sum = cpool_pair_add(sum, more);
@@ -613,23 +608,27 @@ static inline uintptr_t claim(char *p, uintptr_t last)
 }
 
 /* Outputs [first, last): a gradient that is alone is its own sum, and a zero adds nothing. Whether the table had room. */
-static INLINE int put_among(const cpool_scatter *c, const piece *p, table *t, int64_t first, int64_t last, size_t size,
-                            uintptr_t *page, int *elsewhere)
+static INLINE int put_some(const cpool_scatter *c, const piece *p, table *t, int64_t first, int64_t last,
+                           uintptr_t *page, int *elsewhere, size_t size, int64_t inner, int64_t b)
 {
-    const int64_t inner = c->inner, bytes = (int64_t)size;
+    const int64_t *const index = p->index, segment = p->segment, bytes = (int64_t)size;
+    const uint64_t n = (uint64_t)p->n;
+    const int zeros = c->zeros;
+    const char *const grads = p->grad;
+    char *const to = p->to;
     for (int64_t o = first; o < last; o++)
-        for (int64_t ch = 0; ch < p->b; ch++) {
-            const uint64_t i = (uint64_t)p->index[o * inner + ch] - (uint64_t)p->segment;
+        for (int64_t ch = 0; ch < b; ch++) {
+            const uint64_t i = (uint64_t)index[o * inner + ch] - (uint64_t)segment;
             const int64_t at = (int64_t)i * inner + ch;
-            const char *const grad = p->grad + (o * inner + ch) * bytes;
-            if (i >= (uint64_t)p->n) {
+            const char *const grad = grads + (o * inner + ch) * bytes;
+            if (RARELY(i >= n)) {
                 *elsewhere = 1;
                 continue;
             }
-            if (!(bits_at(grad, size) << (64 - 8 * size + 1)))
+            if (RARELY(!(bits_at(grad, size) << (64 - 8 * size + 1))))
                 continue;
-            char *const element = p->to + at * bytes;
-            if (c->zeros)
+            char *const element = to + at * bytes;
+            if (zeros)
                 *page = claim(element, *page);
             if (!bits_at(element, size))
                 put_alone(element, grad, size);
@@ -639,9 +638,24 @@ static INLINE int put_among(const cpool_scatter *c, const piece *p, table *t, in
     return 1;
 }
 
+#define PUT_AMONG(SIZE)                                                                                            \
+    static NOINLINE int put_among_##SIZE(const cpool_scatter *c, const piece *p, table *t, int64_t first, int64_t last, \
+                                         uintptr_t *page, int *elsewhere)                                          \
+    {                                                                                                              \
+        if (c->inner == 1)                                                                                         \
+            return put_some(c, p, t, first, last, page, elsewhere, SIZE, 1, 1);                                    \
+        return put_some(c, p, t, first, last, page, elsewhere, SIZE, c->inner, p->b);                              \
+    }
+PUT_AMONG(2)
+PUT_AMONG(4)
+PUT_AMONG(8)
+#undef PUT_AMONG
+
 /* Whether it could be done: not with too many elements that get more than one, nor with sums that are not finite. */
 static int run_sparse(const cpool_scatter *c, const piece *p, table *t, int *elsewhere)
 {
+    int (*const put_among)(const cpool_scatter *, const piece *, table *, int64_t, int64_t, uintptr_t *, int *) =
+        c->size == 2 ? put_among_2 : c->size == 4 ? put_among_4 : put_among_8;
     uintptr_t page = 0;
     if (!c->zeros)
         clear(c, p, 0, p->n, p->n);
@@ -649,10 +663,7 @@ static int run_sparse(const cpool_scatter *c, const piece *p, table *t, int *els
         if (misses(p, k))
             continue;
         const int64_t first = k * CHUNK, last = least(first + CHUNK, c->outputs);
-        const int room = c->size == 2   ? put_among(c, p, t, first, last, 2, &page, elsewhere)
-                         : c->size == 4 ? put_among(c, p, t, first, last, 4, &page, elsewhere)
-                                        : put_among(c, p, t, first, last, 8, &page, elsewhere);
-        if (!room) {
+        if (!put_among(c, p, t, first, last, &page, elsewhere)) {
             empty(t);
             return 0;
         }
@@ -665,7 +676,7 @@ static int run_sparse(const cpool_scatter *c, const piece *p, table *t, int *els
             empty(t);
             return 0;
         }
-        cpool_store_floats(c->type, &sum, 1, p->to + at * c->size);
+        cpool_store_float(c->type, sum, p->to + at * c->size);
     }
     empty(t);
     return 1;

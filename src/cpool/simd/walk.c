@@ -151,7 +151,7 @@ static void mend(const cpool_call *c, scratch_map *s, const cpool_result *r, cha
         const int rows = c->path == CPOOL_PATH_ROWS;
         double value = rescued(c, line, o, rows ? c->tile[j].first + i / c->channels : j,
                                rows ? i % c->channels : i + channel, s, r->divisor[r->broadcast ? 0 : i]);
-        cpool_store_floats(c->out_type, &value, 1, out + i * c->out_size);
+        cpool_store_float(c->out_type, value, out + i * c->out_size);
     }
 }
 
@@ -421,7 +421,7 @@ static void run_eights(const cpool_call *c, const char *x, char *out, cursor *at
                 const int64_t o = i / c->inner.m, j = i % c->inner.m;
                 const double divisor = c->divisor[c->divisor_row[o] * c->inner.m + j];
                 const double value = rescued(c, from + k * step, o, j, 0, s, divisor);
-                cpool_store_floats(c->out_type, &value, 1, to + k * out_step + i * c->out_size);
+                cpool_store_float(c->out_type, value, to + k * out_step + i * c->out_size);
             }
         units -= some;
         for (int64_t k = 0; k < some; k++)
