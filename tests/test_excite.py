@@ -115,7 +115,7 @@ def test_like_the_definition(shape, dtype, last, engine):
 
 @pytest.mark.parametrize("gate", GATES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_every_activation_and_gate(activation, gate):
+def test_every_activation_and_gate(activation, gate, engine):
     assert set(ACTIVATIONS) == set(excite.ACTIVATIONS)
     assert set(GATES) == set(excite.GATES)
     x = sample("float64", (3, 8, 5, 7)) + np.linspace(-5, 5, 8)[:, None, None]
@@ -175,7 +175,7 @@ def test_weights_of_every_kind():
     assert_same_bits(squeeze_excite(x, w1.tolist(), b1.tolist(), w2.tolist(), b2.tolist()), wanted)
     assert_same_bits(squeeze_excite(x, *(w.astype(np.float64) for w in (w1, b1, w2, b2))), wanted)
     assert_same_bits(squeeze_excite(x, *(w.astype(">f4") for w in (w1, b1, w2, b2))), wanted)
-    np.testing.assert_allclose(squeeze_excite(x, np.asfortranarray(w1), b1, w2.T.copy().T, b2), wanted, rtol=1e-6)
+    assert_same_bits(squeeze_excite(x, np.asfortranarray(w1), b1, w2.T.copy().T, b2), wanted)
     check(x, w1, None, w2, None)
     check(x, w1, b1, w2, None)
     check(x, np.array([[1, 0, 2, -1, 0, 3]]), None, np.ones((6, 1), np.int8), [True, False, True, True, False, True])
@@ -221,7 +221,7 @@ def test_nan_and_infinities_stay_in_their_image_and_warn_of_nothing():
             assert np.isnan(result[1]).all() if np.isnan(bad) else not np.isfinite(result[1, 2, 3, 4])
             assert np.isfinite(result[[0, 2]]).all()
         result = squeeze_excite(x, *args)
-        np.testing.assert_allclose(result[[0, 2]], wanted[[0, 2]], rtol=1e-6)
+        assert_same_bits(result[[0, 2]], wanted[[0, 2]])
     assert np.isnan(squeeze_excite(clean, args[0], [np.nan, 0], args[2], None)).all()
 
 
@@ -244,35 +244,52 @@ def test_the_mode_of_numpy_is_as_before():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     ("n", "terms", "columns"),
-    [
-        (0, 3, 4),
-        (1, 5, 7),
-        (3, 5, 1),
-        (2, 0, 3),
-        (2, 3, 0),
-        (33, 480, 120),
-        (32, 120, 480),
-        (7, 2048, 17),
-        (2, 9000, 33),
-    ],
+    [(1, 5, 7), (3, 7, 9), (3, 5, 1), (2, 0, 3), (2, 3, 0), (0, 3, 5), (33, 65, 17), (5, 480, 120), (2, 9000, 33)],
 )
-def test_products_in_pieces(n, terms, columns, dtype):
+def test_a_layer(n, terms, columns, dtype, engine):
+    """The function of a product, nearly exact: whatever the instruction set, the threads, and what else there is."""
     rng = generator(n, terms, columns)
-    x, w, bias = (rng.standard_normal(s).astype(dtype) for s in ((n, terms), (columns, terms), (columns,)))
-    wanted = x.astype(np.longdouble) @ w.T.astype(np.longdouble) + bias
-    result = excite._product(x, w, bias)
-    assert result.dtype == dtype
-    error = np.finfo(dtype).eps * (abs(x) @ abs(w.T) + 1) * max(8, np.sqrt(terms))
-    assert (abs(result - wanted) <= error).all()
+    x, w, bias = rng.standard_normal((n, terms)), rng.standard_normal((columns, terms)), rng.standard_normal(columns)
+    w, bias = (w / np.sqrt(terms + 1)).astype(dtype), bias.astype("float64" if dtype == "float32" else "float32")
+    wide = x.astype(np.longdouble) @ w.T.astype(np.longdouble) + bias
+    for function in {*excite.ACTIVATIONS.values(), *excite.GATES.values()}:
+        result = cpu.dense(x, w, bias, function, single=False)
+        assert (result.shape, result.dtype) == ((n, columns), np.float64)
+        wanted = {**ACTIVATIONS, **GATES}[function](wide).astype(np.float64)
+        np.testing.assert_allclose(result, wanted, rtol=1e-13, atol=1e-15 * (1 + np.sqrt(terms)))
+        before = remembered(("layer", x.tobytes(), w.tobytes(), bias.tobytes(), function), result.copy)
+        assert_same_bits(result, before, "the same layer gave other bits before")
+        single = cpu.dense(x, w, bias, function, single=True)
+        assert_same_bits(single, result.astype(np.float32).astype(np.float64))
+        assert_same_bits(cpu.dense(x[-1:], w, bias, function, single=False), result[-1:])
 
 
-def test_pieces():
-    for n, most in itertools.product(range(200), (3, 4, 8, 16, 17, 33)):
-        pieces = excite._pieces(n, most)
-        assert [i for piece in pieces for i in range(n)[piece]] == list(range(n))
-        sizes = {piece.stop - piece.start for piece in pieces}
-        assert max(sizes, default=0) <= most
-        assert n == 1 or 1 not in sizes  # BLAS starts threads much earlier for a vector
+@pytest.mark.parametrize("function", ["sigmoid", "silu"])
+def test_functions_within_three_ulp(function, engine):
+    """Over all that has a normal result; x86's long doubles judge."""
+    if np.finfo(np.longdouble).nmant < 60:
+        pytest.skip("long doubles are doubles here")
+    rng = generator("functions")
+    small = rng.standard_normal(5000) * 2.0 ** rng.integers(-60, 4, 5000)
+    x = np.concatenate([rng.uniform(-700, 700, 20_000), rng.uniform(-4, 4, 20_000), small])[:, None]
+    one = np.ones((1, 1))
+    result = cpu.dense(x, one, np.zeros(1), function, single=False)
+    wide = x.astype(np.longdouble)
+    wanted = {**ACTIVATIONS, **GATES}[function](wide)
+    error = np.abs(result - wanted) / np.spacing(np.abs(wanted.astype(np.float64)))
+    assert error.max() <= 3
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_an_image_alone_is_as_in_its_batch(dtype, last, engine):
+    x = sample(dtype, (7, 33, 5, 7))
+    x = np.ascontiguousarray(np.moveaxis(x, 1, -1)) if last else x
+    data_format, args = "NHWC" if last else "NCHW", weights(33, 9)
+    together = squeeze_excite(x, *args, data_format=data_format)
+    for i in range(7):
+        assert_same_bits(squeeze_excite(x[i : i + 1], *args, data_format=data_format), together[i : i + 1])
+        assert_same_bits(squeeze_excite(x[i], *args, data_format=data_format[1:]), together[i])
 
 
 @given(engine=engines(), data=st.data())

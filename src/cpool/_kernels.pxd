@@ -65,6 +65,21 @@ cdef extern from "simd/cpool_simd.h" nogil:
         int64_t batch, channels, inner
         const double *factor
     void cpool_scale_run(const cpool_scaling *c, const char *x, char *out, int64_t begin, int64_t end) noexcept
+    ctypedef enum cpool_function "enum cpool_function":
+        CPOOL_IDENTITY, CPOOL_RELU, CPOOL_RELU6, CPOOL_SIGMOID
+        CPOOL_HARDSIGMOID, CPOOL_SILU, CPOOL_HARDSWISH, CPOOL_TANH
+    enum: CPOOL_F32, CPOOL_F64
+    ctypedef struct cpool_dense:
+        const cpool_isa *isa
+        int type, bias_type, single
+        cpool_function function
+        int64_t batch, terms, rows
+        const double *x
+        const char *w
+        const char *bias
+        double *out
+    int64_t cpool_dense_units(const cpool_dense *d) noexcept
+    void cpool_dense_run(const cpool_dense *d, int64_t begin, int64_t end) noexcept
     ctypedef struct cpool_division:
         int type, size
         int64_t planes, length, inner
@@ -122,6 +137,7 @@ cdef struct Team:
     const cpool_work *work
     const cpool_scatter *gradients
     const cpool_scaling *scaling
+    const cpool_dense *layer
     const char *x
     char *out
     int64_t *indices          # where the largest are, or NULL

@@ -176,6 +176,10 @@ cdef void run_look(const Team *team, int64_t begin, int64_t end, void *scratch) 
         cpool_take(<int64_t *> &team.bad)
 
 
+cdef void run_dense(const Team *team, int64_t begin, int64_t end, void *scratch) noexcept nogil:
+    cpool_dense_run(team.layer, begin, end)
+
+
 cdef void run_scale(const Team *team, int64_t begin, int64_t end, void *scratch) noexcept nogil:
     cpool_scale_run(team.scaling, team.x, team.out, begin, end)
 
@@ -744,6 +748,36 @@ cdef class Scatter(Short):
         team.cost = c.outer * c.inner * (c.length // 6 + c.outputs * 2 // 3) + 100
         team.scratch = cpool_scatter_scratch()
         return run_worth(team, cpool_scatter_units(c), limit)
+
+
+cdef dict functions = {
+    "identity": CPOOL_IDENTITY, "relu": CPOOL_RELU, "relu6": CPOOL_RELU6, "sigmoid": CPOOL_SIGMOID,
+    "hardsigmoid": CPOOL_HARDSIGMOID, "silu": CPOOL_SILU, "hardswish": CPOOL_HARDSWISH, "tanh": CPOOL_TANH,
+}
+
+
+def dense(cnp.ndarray x not None, cnp.ndarray w not None, cnp.ndarray bias not None, str function, bint single, str isa,
+          int threads):
+    """The function of x @ w.T + bias: x is doubles, w and bias floats or doubles, all packed. Rounded to floats if
+    `single`."""
+    cdef cpool_dense d
+    cdef Team team
+    cdef cnp.ndarray out = cnp.PyArray_EMPTY(2, [x.shape[0], w.shape[0]], cnp.NPY_DOUBLE, 0)
+    d.isa = find_isa(isa)
+    d.type = CPOOL_F64 if cnp.PyArray_TYPE(w) == cnp.NPY_DOUBLE else CPOOL_F32
+    d.bias_type = CPOOL_F64 if cnp.PyArray_TYPE(bias) == cnp.NPY_DOUBLE else CPOOL_F32
+    d.function, d.single = functions[function], single
+    d.batch, d.terms, d.rows = x.shape[0], x.shape[1], w.shape[0]
+    d.x, d.out = <const double *> cnp.PyArray_DATA(x), <double *> cnp.PyArray_DATA(out)
+    d.w, d.bias = <const char *> cnp.PyArray_DATA(w), <const char *> cnp.PyArray_DATA(bias)
+    team.run = run_dense
+    team.together = 1
+    team.layer = &d
+    team.cost = d.batch * d.rows * (d.terms // 16 + 8) + 100
+    team.scratch = 64
+    if d.batch and d.rows:
+        run_worth(&team, cpool_dense_units(&d), threads)
+    return out
 
 
 def scale(cnp.ndarray x not None, cnp.ndarray factor not None, cnp.ndarray out not None, str isa, int kind, bint last,

@@ -646,6 +646,11 @@ def run(plan: Plan, x: Array, out: Array | None, indices: Array | None = None) -
     return call_of(plan).run(x, out, get_num_threads(), indices)
 
 
+def dense(x: Array, w: Array, bias: Array, function: str, single: bool) -> Array:
+    """A small layer: the function of x @ w.T + bias, in doubles (rounded to floats if `single`)."""
+    return _kernels.dense(x, w, bias, function, single, simd(), get_num_threads())
+
+
 def scale(x: Array, factor: Array, out: Array, last: bool) -> None:
     """x (batch, channels, elements), or with its channels last, by factors (batch, channels); all packed."""
     _kernels.scale(x, factor, out, simd(), type_code(x.dtype), last, get_num_threads())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,54 +12,23 @@ from .errors import bad_kind, bad_value
 from .plan import Cache, memory_order
 
 Array = NDArray[Any]
-Function = Callable[[Array], Array]
-
-ALONE = 2**18  # multiplications up to which BLAS starts no threads of its own
 
 # ---- activations and gates ---------------------------------------------------------------------
 
-
-def _identity(x: Array) -> Array:
-    return x
-
-
-def _relu(x: Array) -> Array:
-    return np.maximum(x, 0)
-
-
-def _relu6(x: Array) -> Array:
-    return np.clip(x, 0, 6)
-
-
-def _sigmoid(x: Array) -> Array:
-    return 1 / (1 + np.exp(-x))  # exp may overflow to infinity, which gives the right zero
-
-
-def _hardsigmoid(x: Array) -> Array:
-    return _relu6(x + 3) / 6
-
-
-def _silu(x: Array) -> Array:
-    return x * _sigmoid(x)
-
-
-def _hardswish(x: Array) -> Array:
-    return x * _hardsigmoid(x)
-
-
-ACTIVATIONS: dict[str, Function] = {
-    "silu": _silu,
-    "swish": _silu,
-    "relu": _relu,
-    "relu6": _relu6,
-    "hardswish": _hardswish,
-    "tanh": np.tanh,
-    "identity": _identity,
+# Names, and those of the kernels' functions.
+ACTIVATIONS = {
+    "silu": "silu",
+    "swish": "silu",
+    "relu": "relu",
+    "relu6": "relu6",
+    "hardswish": "hardswish",
+    "tanh": "tanh",
+    "identity": "identity",
 }
-GATES: dict[str, Function] = {"sigmoid": _sigmoid, "hardsigmoid": _hardsigmoid}
+GATES = {"sigmoid": "sigmoid", "hardsigmoid": "hardsigmoid"}
 
 
-def function_of(argument: str, name: Any, table: dict[str, Function]) -> Function:
+def function_of(argument: str, name: Any, table: dict[str, str]) -> str:
     """The function of this name."""
     wanted = f"one of {', '.join(table)} is needed"
     if not isinstance(name, str):
@@ -86,6 +54,9 @@ class Weights(NamedTuple):
         return Weights(*(w.astype(dtype, copy=False) for w in self))
 
 
+READY = (np.dtype(np.float32), np.dtype(np.float64))
+
+
 def weights_of(w1: Any, b1: Any, w2: Any, b2: Any) -> Weights:
     """The weights as matrices, checked against each other: those of 1x1 convolutions lose their axes of length 1."""
     first = _matrix("w1", w1, "(R, C)")
@@ -97,12 +68,17 @@ def weights_of(w1: Any, b1: Any, w2: Any, b2: Any) -> Weights:
 
 
 def _real(argument: str, value: Any) -> Array:
+    """Real numbers as floats or doubles, packed."""
+    if type(value) is np.ndarray and value.dtype in READY and value.flags.c_contiguous and value.flags.aligned:
+        return value
     array, _ = arrays.admit(argument, value)
     if arrays.is_device_array(array):
         bad_kind(argument, type(value), "weights are arrays of the host, wherever x is: use .get() once")
     if arrays.family(array.dtype) not in ("float", "integer"):
         bad_kind(argument, array.dtype, "weights are real numbers")
-    return arrays.widened(array)
+    array = arrays.widened(array)
+    single = array.dtype.itemsize <= 4 and array.dtype.kind not in "iu"
+    return np.require(array, np.float32 if single else np.float64, ("C", "A"))
 
 
 def _matrix(argument: str, value: Any, letters: str) -> Array:
@@ -128,45 +104,19 @@ def _bias(argument: str, value: Any, length: int) -> Array:
 # ---- the parts -----------------------------------------------------------------------------------
 
 
-def _product(x: Array, w: Array, bias: Array) -> Array:
-    """x @ w.T + bias, in pieces so small that BLAS starts no threads.
-
-    They would wait for the processors on which those of OpenMP still look for work: 60 us became 40 ms.
-    """
-    result = np.empty((len(x), len(w)), x.dtype)
-    terms = w.shape[1]
-    if 1 in result.shape:  # a vector, for which BLAS starts threads much earlier
-        np.vecdot(x[:, None], w, out=result)
-    elif x.size * len(w) <= ALONE:
-        np.matmul(x, w.T, out=result)
-    else:
-        columns = max(ALONE // (min(len(x), 32) * terms), 8)
-        for rows in _pieces(len(x), max(ALONE // (min(columns, len(w)) * terms), 3)):
-            for some in _pieces(len(w), columns):
-                np.matmul(x[rows], w[some].T, out=result[rows, some])
-    result += bias
-    return result
-
-
-def _pieces(n: int, most: int) -> list[slice]:
-    """Slices of n, none longer than `most` (3 or more) and none of one where there is more."""
-    count = -(-n // most)
-    return [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
-
-
-def _scale(x: Array, g: Array, result: Array, batch: int) -> None:
-    """result = x * g, g being broadcast over the spatial axes, which are last."""
-    if not x.size:
-        return
-    turned = (*range(batch), *range(batch + 1, x.ndim), batch)  # as it lies with channels last
-    factor = g.reshape(-1, x.shape[batch])
+def _scale(x: Array, g: Array, result: Array, wide: np.dtype[Any], batch: int) -> None:
+    """result = x * g, g (images, channels) being broadcast over the spatial axes, which are last."""
     native = x.dtype.isnative and result.dtype.isnative
     if native and x.flags.c_contiguous and result.flags.c_contiguous:
-        cpu.scale(x, factor, result, last=False)
-    elif native and x.transpose(turned).flags.c_contiguous and result.transpose(turned).flags.c_contiguous:
-        cpu.scale(x, factor, result, last=True)
+        cpu.scale(x, g, result, last=False)
+        return
+    turned = (*range(batch), *range(batch + 1, x.ndim), batch)  # as it lies with channels last
+    if native and x.transpose(turned).flags.c_contiguous and result.transpose(turned).flags.c_contiguous:
+        cpu.scale(x, g, result, last=True)
     else:  # any strides, any byte order
-        np.multiply(x, g, out=result, dtype=g.dtype, casting="unsafe")
+        factor = g.reshape(x.shape[: batch + 1] + (1,) * (x.ndim - batch - 1))
+        with np.errstate(all="ignore"):  # NaN and infinities pass in silence, as they do in a pooling
+            np.multiply(x, factor, out=result, dtype=wide, casting="unsafe")
 
 
 def _layout(shape: tuple[int, ...], data_format: Any) -> tuple[int, tuple[int, ...]]:
@@ -187,7 +137,7 @@ def _layout(shape: tuple[int, ...], data_format: Any) -> tuple[int, tuple[int, .
 class Way(NamedTuple):
     """What follows from how x lies."""
 
-    wide: np.dtype[Any]  # what is calculated in
+    wide: np.dtype[Any]  # what x is multiplied in
     batch: int  # how many axes are batch
     order: tuple[int, ...]  # the axes as batch, channels, spatial ones
     kept: tuple[int, ...]  # lengths of batch and channels
@@ -224,8 +174,8 @@ def squeeze_excite(
     """Scale each channel of x by gate(activation(s @ w1.T + b1) @ w2.T + b2), s being the channels' averages.
 
     `w1` is a matrix (R, C) or the weights (R, C, 1, 1) of a 1x1 convolution, `w2` (C, R) likewise; the
-    biases (R,) and (C,) may be None. All is calculated in float32 (float64 in float64) and rounded to the
-    type of x at the end. x itself is only written with `out=x`.
+    biases (R,) and (C,) may be None. Averages and layers are calculated in float64 on the CPU, whose gates are
+    rounded to float32 unless x is float64, and what they scale to the type of x. x itself is only written with `out=x`.
 
     >>> import numpy as np, cpool
     >>> x = np.ones((1, 8, 5, 7), np.float32)
@@ -235,23 +185,23 @@ def squeeze_excite(
     """
     weights = weights_of(w1, b1, w2, b2)
     functions = function_of("activation", activation, ACTIVATIONS), function_of("gate", gate, GATES)
-    return excite(x, weights.astype, *functions, data_format, out)
+    return excite(x, weights, *functions, data_format, out)
 
 
 def excite(
     x: Any,
-    weights_as: Callable[[np.dtype[Any]], Weights],
-    activation: Function,
-    gate: Function,
+    weights: Weights,
+    activation: str,
+    gate: str,
     data_format: Any,
     out: Any,
 ) -> Any:
-    """`squeeze_excite`, when all that does not depend on x is checked; `weights_as(dtype)` gives the weights."""
+    """`squeeze_excite`, when all that does not depend on x is checked."""
     array, wrap = arrays.admit("x", x)
     wide, batch, order, kept, memory = _ways.get(
         (array.shape, array.strides, array.dtype, data_format), lambda: (_way(array, data_format), 1)
     )
-    w1, b1, w2, b2 = weights_as(wide)
+    w1, b1, w2, b2 = weights
     if kept[-1] != len(w2):
         wanted = f"w1 and w2 are for {len(w2)} channels, which lie on axis {order[batch]}"
         letters = functional.LETTERS.get(array.ndim - 1)
@@ -266,17 +216,15 @@ def excite(
         packed_last = (*order[:batch], *order[batch + 1 :], order[batch])
         s = arrays.new(array, means, packed_last, wide, passing=True)
         functional.global_avg_pool(array, data_format=data_format, dtype=wide, out=s)
-        names = activation.__name__.lstrip("_"), gate.__name__.lstrip("_")
-        opencl.excite(array, s, Weights(w1, b1, w2, b2), names, result, batch, order[batch])
+        opencl.excite(array, s, weights.astype(wide), (activation, gate), result, batch, order[batch])
         if target is not None and result is not target:
             arrays.assign(target, result)
         return result if target is None else out
-    s = functional.global_avg_pool(array, data_format=data_format, dtype=wide)
-    lined = array.transpose(order)
-    with np.errstate(all="ignore"):  # NaN and infinities pass in silence, as they do in a pooling
-        h = activation(_product(np.atleast_2d(s.reshape(kept)), w1, b1))
-        g = gate(_product(h, w2, b2))
-        _scale(lined, g.reshape(kept + (1,) * (array.ndim - len(kept))), result.transpose(order), len(kept) - 1)
+    s = functional.global_avg_pool(array, data_format=data_format, dtype=np.float64)
+    if array.size:
+        h = cpu.dense(np.ascontiguousarray(s.reshape(-1, kept[-1])), w1, b1, activation, single=False)
+        g = cpu.dense(h, w2, b2, gate, single=wide == np.float32)
+        _scale(array.transpose(order), g, result.transpose(order), wide, batch)
     if target is None:
         return result if wrap is None else wrap(result)
     if result is not target:

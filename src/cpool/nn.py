@@ -486,7 +486,7 @@ class SqueezeExcite(_Layer):
     gate: str = "sigmoid"
     data_format: str = "channels_first"
 
-    _made = ("_weights", "_cast")
+    _made = ("_weights",)
 
     def __post_init__(self) -> None:
         for name in excite.Weights._fields:
@@ -507,18 +507,12 @@ class SqueezeExcite(_Layer):
         excite.function_of("activation", self.activation, excite.ACTIVATIONS)
         excite.function_of("gate", self.gate, excite.GATES)
         functional._is_last(self.data_format, None)
-        self.__dict__.update(_weights=excite.weights_of(self.w1, self.b1, self.w2, self.b2), _cast={})
-
-    def _weights_as(self, dtype: np.dtype[Any]) -> excite.Weights:
-        found: excite.Weights | None = self.__dict__["_cast"].get(dtype)
-        if found is None:
-            found = self.__dict__["_cast"][dtype] = self.__dict__["_weights"].astype(dtype)
-        return found
+        self.__dict__["_weights"] = excite.weights_of(self.w1, self.b1, self.w2, self.b2)
 
     def forward(self, x: Any, out: Any = None) -> Any:
         """What a call does."""
         activation, gate = excite.ACTIVATIONS[self.activation], excite.GATES[self.gate]
-        return excite.excite(x, self._weights_as, activation, gate, self.data_format, out)
+        return excite.excite(x, self.__dict__["_weights"], activation, gate, self.data_format, out)
 
     def extra_repr(self) -> str:
         """The channels and the functions, and what is not the default."""

@@ -120,6 +120,18 @@ typedef void (*cpool_first_fn)(const cpool_job *job, void *keys, void *taps);
 typedef void (*cpool_divide_fn)(const char *x, const double *divisor, const double *reciprocal, double *to, int64_t n,
                                 int one);
 
+/* What a small layer makes of its sums. */
+enum cpool_function {
+    CPOOL_IDENTITY,
+    CPOOL_RELU,
+    CPOOL_RELU6,
+    CPOOL_SIGMOID,
+    CPOOL_HARDSIGMOID,
+    CPOOL_SILU,
+    CPOOL_HARDSWISH,
+    CPOOL_TANH
+};
+
 /* The kernels of one instruction set. */
 typedef struct {
     const char *name;
@@ -131,6 +143,10 @@ typedef struct {
     void (*widen[4])(const char *x, int64_t n, double *to); /* floats as doubles */
     /* Pairs as doubles, where the higher ones are, or elsewhere. Whether all are finite. */
     int (*join)(const double *high, const double *low, int64_t n, double *to);
+    /* Products of at most four rows of n weights, floats or doubles, with as many rows of x: sums[4 * image + row]; or of
+     * eight rows with one. */
+    void (*dense[4])(const double *x, int64_t images, const char *w, int64_t rows, int64_t n, double sums[16]);
+    void (*activate)(int function, double *x, int64_t n, int single); /* one of cpool_function */
     /* What is so often in the result, and numbers by their size, a row of them: both may write up to 63 bytes more. */
     void (*repeat)(char *to, const char *from, int64_t bytes, int64_t times);
     void (*fill[9])(char *to, const char *from, const int64_t *at, int64_t first, int64_t last, int64_t most);
@@ -289,6 +305,22 @@ typedef struct {
 } cpool_scaling;
 
 void cpool_scale_run(const cpool_scaling *c, const char *x, char *out, int64_t begin, int64_t end);
+
+/* ---- a small layer --------------------------------------------------------------------------- */
+
+/* out[batch][rows] = function(x[batch][terms] . w[rows][terms] + bias[rows]), rounded to float if `single`. */
+typedef struct {
+    const cpool_isa *isa;
+    int type, bias_type, single; /* types of w and of bias: CPOOL_F32 or CPOOL_F64 */
+    enum cpool_function function;
+    int64_t batch, terms, rows;
+    const double *x;
+    const char *w, *bias;
+    double *out;
+} cpool_dense;
+
+int64_t cpool_dense_units(const cpool_dense *d);
+void cpool_dense_run(const cpool_dense *d, int64_t begin, int64_t end);
 
 /* ---- the floating-point mode ---------------------------------------------------------------- */
 

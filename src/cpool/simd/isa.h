@@ -456,6 +456,138 @@ WIDEN(f32, 4)
 WIDEN(f64, 8)
 #undef WIDEN
 
+/* Products of `r` rows of n weights with `b` rows of x, a sum for each pair, in eight lanes; what is less than r and b is
+ * filled up by what is there. */
+#define MULTIPLY(LD, LOAD, ...)                                                                                    \
+    for (int k = 0; k < b; k++)                                                                                    \
+        v[k] = LD((const char *)(from[k] + i) __VA_ARGS__);                                                        \
+    for (int j = 0; j < r; j++) {                                                                                  \
+        const vf weight = LOAD(row[j] + i * size __VA_ARGS__);                                                     \
+        for (int k = 0; k < b; k++)                                                                                \
+            acc[r * k + j] = FN(f_add)(acc[r * k + j], FN(f_mul)(v[k], weight));                                   \
+    }
+#define DENSE(TYPE, SIZE)                                                                                          \
+    static inline __attribute__((always_inline)) void FN3(products, TYPE)(                                         \
+        const double *x, int64_t images, const char *w, int64_t rows, int64_t n, double *sums, int b, int r)       \
+    {                                                                                                              \
+        const int64_t size = SIZE;                                                                                 \
+        const double *from[4];                                                                                     \
+        const char *row[8];                                                                                        \
+        vf acc[16], v[4];                                                                                          \
+        int64_t i = 0;                                                                                             \
+        for (int k = 0; k < b; k++)                                                                                \
+            from[k] = x + least(k, images - 1) * n;                                                                \
+        for (int j = 0; j < r; j++)                                                                                \
+            row[j] = w + least(j, rows - 1) * n * SIZE;                                                            \
+        for (int k = 0; k < b * r; k++)                                                                            \
+            acc[k] = FN(f_zero)();                                                                                 \
+        for (; i + 8 <= n; i += 8) {                                                                               \
+            MULTIPLY(FN(x_f64), FN(x_##TYPE))                                                                      \
+        }                                                                                                          \
+        if (i < n) {                                                                                               \
+            MULTIPLY(FN(xn_f64), FN(xn_##TYPE), , (int)(n - i))                                                    \
+        }                                                                                                          \
+        for (int k = 0; k < b * r; k += 8)                                                                         \
+            FN(f_st)(sums + k, FN(f_fold8)(acc + k));                                                              \
+    }                                                                                                              \
+    static void FN3(cpool_dense, TYPE)(const double *x, int64_t images, const char *w, int64_t rows, int64_t n,    \
+                                       double sums[16])                                                            \
+    {                                                                                                              \
+        if (images == 1) {                                                                                         \
+            FN3(products, TYPE)(x, 1, w, rows, n, sums, 1, 8);                                                     \
+        } else if (HAS_PERM) { /* and so many registers */                                                         \
+            FN3(products, TYPE)(x, images, w, rows, n, sums, 4, 4);                                                \
+        } else {                                                                                                   \
+            for (int64_t k = 0; k < images; k += 2)                                                                \
+                FN3(products, TYPE)(x + k * n, least(images - k, 2), w, rows, n, sums + 4 * k, 2, 4);              \
+        }                                                                                                          \
+    }
+DENSE(f32, 4)
+DENSE(f64, 8)
+#undef DENSE
+#undef MULTIPLY
+
+/* e^x to an ULP or two, with the same bits everywhere: 2^n times a polynomial of what is left, at most half of log 2. 2^n in
+ * two steps, so that only the last one runs over or under. */
+static vf FN(exponential)(vf x)
+{
+    static const double terms[] = {1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320,
+                                   1.0 / 5040, 1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5};
+    const vf one = FN(f_set)(1.0), negative = FN(f_set)(-1.0), least = FN(f_set)(-800.0), magic = FN(f_set)(0x1.8p52);
+    const vf biased = FN(f_set)(0x1.8p52 + 1023); /* its last bits are a whole number and the bias of an exponent */
+    x = FN(f_mul)(FN(f_max)(FN(f_mul)(FN(f_max)(x, least), negative), least), negative);
+    const vf n = FN(f_sub)(FN(f_add)(FN(f_mul)(x, FN(f_set)(0x1.71547652b82fep+0)), magic), magic);
+    const vf high = FN(f_sub)(x, FN(f_mul)(n, FN(f_set)(0x1.62e42fee00000p-1)));
+    const vf r = FN(f_sub)(high, FN(f_mul)(n, FN(f_set)(0x1.a39ef35793c76p-33)));
+    vf p = FN(f_set)(1.0 / 6227020800);
+    for (size_t k = 0; k < sizeof terms / sizeof *terms; k++)
+        p = FN(f_add)(FN(f_mul)(p, r), FN(f_set)(terms[k]));
+    p = FN(f_add)(FN(f_add)(FN(f_mul)(FN(f_mul)(p, r), r), r), one);
+    const vf half = FN(f_sub)(FN(f_add)(FN(f_mul)(n, FN(f_set)(0.5)), magic), magic);
+    p = FN(f_mul)(p, FN(f_power)(FN(f_add)(half, biased)));
+    return FN(f_mul)(p, FN(f_power)(FN(f_add)(FN(f_sub)(n, half), biased)));
+}
+
+static inline vf FN(sigmoid)(vf x) /* e^-x may be infinite, which gives the right zero */
+{
+    const vf one = FN(f_set)(1.0);
+    return FN(f_over)(one, FN(f_add)(one, FN(exponential)(FN(f_mul)(x, FN(f_set)(-1.0)))));
+}
+
+static inline vf FN(relu6)(vf x)
+{
+    const vf negative = FN(f_set)(-1.0), least = FN(f_mul)(FN(f_max)(x, FN(f_zero)()), negative);
+    return FN(f_mul)(FN(f_max)(least, FN(f_set)(-6.0)), negative);
+}
+
+static inline vf FN(hardsigmoid)(vf x)
+{
+    return FN(f_over)(FN(relu6)(FN(f_add)(x, FN(f_set)(3.0))), FN(f_set)(6.0));
+}
+
+/* A function of each of n doubles, rounded to floats if `single`. NaN stays. */
+static void FN(cpool_activate)(int function, double *x, int64_t n, int single)
+{
+    for (int64_t i = 0; i < n; i += 8) {
+        const int some = (int)least(n - i, 8);
+        double lanes[8] = {0};
+        char floats[8 * sizeof(float)];
+        memcpy(lanes, x + i, (size_t)some * sizeof *x);
+        if (function == CPOOL_TANH)
+            for (int k = 0; k < some; k++)
+                lanes[k] = tanh(lanes[k]);
+        vf y = FN(f_ld)(lanes);
+        switch (function) {
+        case CPOOL_RELU:
+            y = FN(f_max)(y, FN(f_zero)());
+            break;
+        case CPOOL_RELU6:
+            y = FN(relu6)(y);
+            break;
+        case CPOOL_SIGMOID:
+            y = FN(sigmoid)(y);
+            break;
+        case CPOOL_SILU:
+            y = FN(f_mul)(y, FN(sigmoid)(y));
+            break;
+        case CPOOL_HARDSIGMOID:
+            y = FN(hardsigmoid)(y);
+            break;
+        case CPOOL_HARDSWISH:
+            y = FN(f_mul)(y, FN(hardsigmoid)(y));
+            break;
+        default:
+            break;
+        }
+        if (single) {
+            FN(to_f32)(floats, y);
+            y = FN(x_f32)(floats);
+        }
+        FN(f_st)(lanes, y);
+        memcpy(x + i, lanes, (size_t)some * sizeof *x);
+    }
+}
+
 /* Pairs as doubles. Whether all are finite. */
 static int FN(cpool_join)(const double *high, const double *low, int64_t n, double *to)
 {
@@ -677,6 +809,8 @@ const cpool_isa FN(cpool_table) = {
     {FN3(cpool_scale, f16), FN3(cpool_scale, bf16), FN3(cpool_scale, f32), FN3(cpool_scale, f64)},
     {FN3(cpool_widen, f16), FN3(cpool_widen, bf16), FN3(cpool_widen, f32), FN3(cpool_widen, f64)},
     FN(cpool_join),
+    {NULL, NULL, FN3(cpool_dense, f32), FN3(cpool_dense, f64)},
+    FN(cpool_activate),
     FN(cpool_repeat),
     {NULL, FN(cpool_fill_8), FN(cpool_fill_16), NULL, FN(cpool_fill_32), NULL, NULL, NULL, FN(cpool_fill_64)},
     FN(cpool_place),

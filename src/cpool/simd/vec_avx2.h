@@ -222,6 +222,8 @@ static inline __m256d FN(f_div4)(__m256d s, __m256d d, __m256d r)
     return _mm256_add_pd(q, _mm256_setzero_pd());
 }
 static inline vf FN(f_div)(vf s, vf d, vf r) { return (vf){FN(f_div4)(s.a, d.a, r.a), FN(f_div4)(s.b, d.b, r.b)}; }
+static inline __m256d FN(power4)(__m256d n) { return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(n), 52)); }
+static inline vf FN(f_power)(vf x) { return (vf){FN(power4)(x.a), FN(power4)(x.b)}; }
 static inline vf FN(f_over)(vf x, vf y) { return (vf){_mm256_div_pd(x.a, y.a), _mm256_div_pd(x.b, y.b)}; }
 /* s - q * d, rounded once */
 static inline vf FN(f_rest)(vf q, vf d, vf s)

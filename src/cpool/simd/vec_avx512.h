@@ -148,6 +148,8 @@ static inline vf FN(f_div)(vf s, vf d, vf r)
     return _mm512_add_pd(q, _mm512_setzero_pd());
 }
 static inline vf FN(f_set)(double a) { return _mm512_set1_pd(a); }
+/* 2^n, whose biased exponent is in the last bits of n. */
+static inline vf FN(f_power)(vf n) { return _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(n), 52)); }
 static inline vf FN(f_over)(vf a, vf b) { return _mm512_div_pd(a, b); }
 /* s - q * d, rounded once */
 static inline vf FN(f_rest)(vf q, vf d, vf s) { return _mm512_fnmadd_pd(q, d, s); }

@@ -65,7 +65,7 @@ LANES(ub, uint8_t)
     {                                                                                                              \
         EACH_PART(a) memcpy((char *)p + k * sizeof a.q[0], &a.q[k], sizeof a.q[0]);                                \
     }                                                                                                              \
-    static inline V FN(L##_set)(TYPE a) { V r; EACH LANE(r, k) = a; return r; }                                    \
+    static inline V FN(L##_set)(TYPE a) { TYPE x[8]; EACH x[k] = a; return FN(L##_ld)(x); }                            \
     static inline V FN(L##_zero)(void) { return FN(L##_set)(0); }
 WORDS(f, vf, double)
 WORDS(h, vh, float)
@@ -122,6 +122,17 @@ static inline vi FN(i_of_us)(vs a) { return FN(i_of_unsigned)(FN(us_ld)(&a)); }
 static inline vf FN(f_add)(vf a, vf b) { EACH_PART(a) a.q[k] = a.q[k] + b.q[k]; return a; }
 static inline vf FN(f_sub)(vf a, vf b) { EACH_PART(a) a.q[k] = a.q[k] - b.q[k]; return a; }
 static inline vf FN(f_mul)(vf a, vf b) { EACH_PART(a) a.q[k] = a.q[k] * b.q[k]; return a; }
+/* 2^n, whose biased exponent is in the last bits of n. */
+static inline vf FN(f_power)(vf n)
+{
+    double x[8];
+    uint64_t bits[8];
+    FN(f_st)(x, n);
+    memcpy(bits, x, sizeof bits);
+    EACH bits[k] <<= 52;
+    memcpy(x, bits, sizeof bits);
+    return FN(f_ld)(x);
+}
 static inline vf FN(f_over)(vf a, vf b) { EACH_PART(a) a.q[k] = a.q[k] / b.q[k]; return a; }
 static inline vf FN(f_div)(vf a, vf b, vf reciprocal) { (void)reciprocal; return FN(f_add)(FN(f_over)(a, b), FN(f_zero)()); }
 static inline vf FN(f_rest)(vf q, vf d, vf s) { EACH LANE(s, k) = fma(-LANE(q, k), LANE(d, k), LANE(s, k)); return s; }
