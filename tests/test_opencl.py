@@ -803,6 +803,37 @@ def test_a_build_that_fails_says_why_and_the_next_one_works(queue, cla, monkeypa
     assert_same_bits(cpool.adaptive_avg_pool2d(d, (7, 5)).get(), cpool.adaptive_avg_pool2d(x, (7, 5)))
 
 
+class Named:
+    """A device of which only its names matter."""
+
+    name = "pthread-AMD EPYC"
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+
+
+@pytest.mark.parametrize("sets", [("avx512", "avx2", "baseline"), ("avx2", "baseline")], ids=["zen4", "zen3"])
+def test_a_compiler_that_would_end_the_process_is_not_asked(sets, name, monkeypatch):
+    """PoCL with LLVM 14 takes Zen 4 for Zen 3; on a Zen 3 it is right."""
+    from cpool import cpu
+    from cpool.opencl import pool, programs
+
+    class Asked(Exception):
+        pass
+
+    def build(*args):
+        raise Asked
+
+    monkeypatch.setattr(programs, "_build", build)
+    monkeypatch.setattr(cpu, "simd_available", lambda: sets)
+    for target in ("znver3", "znver4"):
+        device = Named(f"OpenCL 3.0 PoCL HSTR: pthread-x86_64-unknown-linux-gnu-{target}")
+        refused = target == "znver3" and "avx512" in sets
+        wanted = pytest.raises(cpool.BackendUnavailable, match=r"AMD EPYC, whose compiler is older than this processor")
+        with wanted if refused else pytest.raises(Asked):
+            programs.Program(None, device, pool.FILES, ())
+
+
 SMALL_GROUPS = """
 import numpy as np, pyopencl as cl, pyopencl.array as cla, cpool
 device = next(d for p in cl.get_platforms() for d in p.get_devices() if d.max_work_group_size == 8)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyopencl as cl
 
+from cpool import cpu
 from cpool.errors import BackendUnavailable
 from cpool.plan import Cache
 
@@ -42,6 +43,12 @@ _SCALARS: dict[str, tuple[Any, ...]] = {
 }
 
 
+def _takes_zen_4_for_3(device: Any) -> bool:
+    """PoCL whose LLVM knows no Zen 4: it compiles for Zen 3, without AVX-512, and links a library of vectors that has
+    it. That doesn't fail: it ends the process."""
+    return "PoCL" in device.version and device.version.strip().endswith("-znver3") and "avx512" in cpu.simd_available()
+
+
 def _build(context: Any, device: Any, text: str, options: tuple[str, ...]) -> Any:
     options = ("-cl-std=CL1.2", *options)
     # What a compiler has to say where all went well; one at a time, since the filters are everybody's.
@@ -57,6 +64,10 @@ class Program:
     """A built program. Setting a kernel's arguments isn't safe from several threads: each has its own."""
 
     def __init__(self, context: Any, device: Any, files: tuple[str, ...], options: tuple[str, ...]) -> None:
+        if _takes_zen_4_for_3(device):
+            raise BackendUnavailable(
+                f"the backend 'opencl' can't build its kernels for {device.name.strip()}{NEWER}; or use backend='cpu'"
+            )
         text = _texts.get(files)
         if text is None:
             text = _texts[files] = "\n".join((_SOURCES / name).read_text(encoding="utf-8") for name in files)
