@@ -63,7 +63,7 @@ cdef extern from "simd/cpool_simd.h" nogil:
         const cpool_isa *isa
         int type, size, last
         int64_t batch, channels, inner
-        const double *factor
+        const char *factor
     void cpool_scale_run(const cpool_scaling *c, const char *x, char *out, int64_t begin, int64_t end) noexcept
     ctypedef enum cpool_function "enum cpool_function":
         CPOOL_IDENTITY, CPOOL_RELU, CPOOL_RELU6, CPOOL_SIGMOID
@@ -77,7 +77,7 @@ cdef extern from "simd/cpool_simd.h" nogil:
         const double *x
         const char *w
         const char *bias
-        double *out
+        char *out
     int64_t cpool_dense_units(const cpool_dense *d) noexcept
     void cpool_dense_run(const cpool_dense *d, int64_t begin, int64_t end) noexcept
     ctypedef struct cpool_division:

@@ -6,7 +6,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t, intptr_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 cimport numpy as cnp
 
@@ -259,10 +259,13 @@ cdef int run_all(Team *team, int64_t units, int threads) except -1:
     return 0
 
 
-cdef int most_threads() noexcept nogil:
+cdef int most_threads(int wanted) noexcept nogil:
     """What a team never exceeds, whatever is asked for: where threads can't be made, OpenMP ends the process."""
-    cdef int n = cpool_processors()
-    return max(8 * n, 16) if n else 256
+    cdef int n
+    if wanted <= 16:
+        return wanted  # the system need not be asked
+    n = cpool_processors()
+    return min(wanted, max(8 * n, 16) if n else 256)
 
 
 cdef int team_size(int64_t cost, int threads) noexcept nogil:
@@ -271,7 +274,7 @@ cdef int team_size(int64_t cost, int threads) noexcept nogil:
     cdef int64_t now, since
     if threads <= 1 or cpool_forked():
         return 1
-    threads = min(threads, most_threads())
+    threads = most_threads(threads)
     if force_team:
         return threads
     if cost < TEAM_WARM:
@@ -290,9 +293,14 @@ cdef int team_size(int64_t cost, int threads) noexcept nogil:
     return <int> min(<int64_t> threads, max(<int64_t> 2, cost // 1000))
 
 
-cdef int run_worth(Team *team, int64_t units, int limit) except -1:
+cdef int asked(threads, int64_t cost) except -1:
+    """How many threads there may be, which is only asked when it matters."""
+    return threads() if cost >= TEAM_WARM or force_team else 1
+
+
+cdef int run_worth(Team *team, int64_t units, threads) except -1:
     """All units, on as many threads as are worth it."""
-    return run_all(team, units, team_size(team.cost, <int> min(<int64_t> limit, units)))
+    return run_all(team, units, team_size(team.cost, <int> min(<int64_t> asked(threads, team.cost), units)))
 
 
 cdef class Layout:
@@ -473,7 +481,7 @@ cdef class Call:
         """How many threads the next warm call would use, of at most `limit`."""
         if self.most(limit) <= 1 or cpool_forked() or (self.cost < TEAM_WARM and not force_team):
             return 1
-        return min(self.most(limit), most_threads(), max(2, self.cost // 1000))
+        return min(most_threads(self.most(limit)), max(2, self.cost // 1000))
 
     cdef int most(self, int threads) noexcept:
         """No more threads than pieces; huge windows are cut into blocks, too."""
@@ -500,12 +508,9 @@ cdef class Call:
         return out
 
     cdef int start(self, cnp.ndarray x, cnp.ndarray out, int64_t *indices, threads) except -1:
-        """Run; how many threads there may be is only asked when it matters."""
-        cdef int limit = 1
         if self.c.units:
-            if self.cost >= TEAM_WARM or force_team:
-                limit = threads()
-            self.execute(<const char *> cnp.PyArray_DATA(x), <char *> cnp.PyArray_DATA(out), indices, limit)
+            self.execute(<const char *> cnp.PyArray_DATA(x), <char *> cnp.PyArray_DATA(out), indices,
+                         asked(threads, self.cost))
         return 0
 
     cdef int execute(self, const char *x, char *out, int64_t *indices, int threads) except -1:
@@ -698,7 +703,6 @@ cdef class Scatter(Short):
         cdef cpool_scatter c = self.c
         cdef Team team
         cdef bint fresh = out is None
-        cdef int limit
         if not c.outer or not c.inner:
             return self.result.empty() if fresh else out
         team.gradients = &c
@@ -706,8 +710,7 @@ cdef class Scatter(Short):
         team.indices = <int64_t *> cnp.PyArray_DATA(indices)
         team.together = 1
         team.bad = team.blind = 0
-        limit = self.threads()
-        bounds = self.look(&team, limit, c.parted) if c.parted or not fresh or not c.length else None
+        bounds = self.look(&team, c.parted) if c.parted or not fresh or not c.length else None
         if team.bad:
             return None
         if fresh:
@@ -717,15 +720,15 @@ cdef class Scatter(Short):
                 out = self.result.empty()
         if c.length:
             team.out = <char *> cnp.PyArray_DATA(out)
-            self.scatter(&team, limit)
+            self.scatter(&team)
             if team.blind and not team.bad:
-                bounds = self.look(&team, limit, True)
+                bounds = self.look(&team, True)
                 c.zeros = False
                 if not team.bad:
-                    self.scatter(&team, limit)
+                    self.scatter(&team)
         return None if team.bad else out
 
-    cdef object look(self, Team *team, int limit, bint note):
+    cdef object look(self, Team *team, bint note):
         """Whether indices lie in their planes; and their bounds, if they are to be noted: these must be held."""
         cdef cpool_scatter *c = <cpool_scatter *> team.gradients
         cdef int64_t looks = c.outer * c.chunks
@@ -739,15 +742,15 @@ cdef class Scatter(Short):
         team.run = run_look
         team.cost = looks * c.inner * 32 + 100
         team.scratch = 64
-        run_worth(team, looks, limit)
+        run_worth(team, looks, self.threads)
         return bounds
 
-    cdef int scatter(self, Team *team, int limit) except -1:
+    cdef int scatter(self, Team *team) except -1:
         cdef const cpool_scatter *c = team.gradients
         team.run = run_scatter
         team.cost = c.outer * c.inner * (c.length // 6 + c.outputs * 2 // 3) + 100
         team.scratch = cpool_scatter_scratch()
-        return run_worth(team, cpool_scatter_units(c), limit)
+        return run_worth(team, cpool_scatter_units(c), self.threads)
 
 
 cdef dict functions = {
@@ -757,18 +760,19 @@ cdef dict functions = {
 
 
 def dense(cnp.ndarray x not None, cnp.ndarray w not None, cnp.ndarray bias not None, str function, bint single, str isa,
-          int threads):
-    """The function of x @ w.T + bias: x is doubles, w and bias floats or doubles, all packed. Rounded to floats if
-    `single`."""
+          threads):
+    """The function of x @ w.T + bias, as doubles or (`single`) floats: x is doubles, w and bias floats or doubles, all
+    packed."""
     cdef cpool_dense d
     cdef Team team
-    cdef cnp.ndarray out = cnp.PyArray_EMPTY(2, [x.shape[0], w.shape[0]], cnp.NPY_DOUBLE, 0)
+    cdef int kind = cnp.NPY_FLOAT if single else cnp.NPY_DOUBLE
+    cdef cnp.ndarray out = cnp.PyArray_EMPTY(2, [x.shape[0], w.shape[0]], kind, 0)
     d.isa = find_isa(isa)
     d.type = CPOOL_F64 if cnp.PyArray_TYPE(w) == cnp.NPY_DOUBLE else CPOOL_F32
     d.bias_type = CPOOL_F64 if cnp.PyArray_TYPE(bias) == cnp.NPY_DOUBLE else CPOOL_F32
     d.function, d.single = functions[function], single
     d.batch, d.terms, d.rows = x.shape[0], x.shape[1], w.shape[0]
-    d.x, d.out = <const double *> cnp.PyArray_DATA(x), <double *> cnp.PyArray_DATA(out)
+    d.x, d.out = <const double *> cnp.PyArray_DATA(x), <char *> cnp.PyArray_DATA(out)
     d.w, d.bias = <const char *> cnp.PyArray_DATA(w), <const char *> cnp.PyArray_DATA(bias)
     team.run = run_dense
     team.together = 1
@@ -781,27 +785,18 @@ def dense(cnp.ndarray x not None, cnp.ndarray w not None, cnp.ndarray bias not N
 
 
 def scale(cnp.ndarray x not None, cnp.ndarray factor not None, cnp.ndarray out not None, str isa, int kind, bint last,
-          int threads):
-    """Multiply channels by their factors (batch, channels): packed arrays of that kind, channels first or last."""
+          threads):
+    """Multiply channels by their factors (batch, channels): packed arrays of that kind, channels first or last. Factors
+    of doubles are doubles, all others floats."""
     cdef cpool_scaling c
     cdef Team team
-    cdef int64_t i, factors = factor.shape[0] * factor.shape[1], units
-    cdef double *wide
+    cdef int64_t factors = factor.shape[0] * factor.shape[1], units
     if not factors or not x.size:
         return
     c.isa = find_isa(isa)
     c.type, c.size, c.last = kind, <int> x.itemsize, last
     c.batch, c.channels, c.inner = factor.shape[0], factor.shape[1], x.size // factors
-    wide = <double *> malloc((factors + 8) * sizeof(double))
-    if wide is NULL:
-        raise MemoryError
-    memset(wide + factors, 0, 8 * sizeof(double))
-    if factor.itemsize == 4:
-        for i in range(factors):
-            wide[i] = (<const float *> cnp.PyArray_DATA(factor))[i]
-    else:
-        memcpy(wide, cnp.PyArray_DATA(factor), factors * sizeof(double))
-    c.factor = wide
+    c.factor = <const char *> cnp.PyArray_DATA(factor)
     units = c.batch * (c.inner if c.last else c.channels)
     team.run = run_scale
     team.together = 1
@@ -810,10 +805,7 @@ def scale(cnp.ndarray x not None, cnp.ndarray factor not None, cnp.ndarray out n
     team.out = <char *> cnp.PyArray_DATA(out)
     team.cost = c.batch * c.channels * c.inner * 3 // 10 + 100
     team.scratch = 64
-    try:
-        run_worth(&team, units, threads)
-    finally:
-        free(wide)
+    run_worth(&team, units, threads)
 
 
 cdef class DefaultMode:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -26,7 +27,7 @@ Array = NDArray[Any]
 _chosen: int | None = None  # by set_num_threads
 _scoped: ContextVar[int | None] = ContextVar("cpool_threads", default=None)
 _from_environment: int | None = None
-_quota: float | None = None  # of the control group; looked up once
+_quota: int | None = None  # of the control group, rounded up; looked up once
 
 
 def _count(argument: str, value: object) -> int:
@@ -87,9 +88,9 @@ def usable_cpus() -> int:
     """The CPUs that this process may use: its affinity, and its quota rounded up."""
     global _quota
     if _quota is None:
-        _quota = cgroup_quota() or math.inf
+        _quota = math.ceil(cgroup_quota() or sys.maxsize)
     cpus = _kernels.processors() or os.cpu_count() or 1
-    return max(1, math.ceil(min(cpus, _quota)))
+    return min(cpus, _quota)
 
 
 def processor_name() -> str:
@@ -647,13 +648,14 @@ def run(plan: Plan, x: Array, out: Array | None, indices: Array | None = None) -
 
 
 def dense(x: Array, w: Array, bias: Array, function: str, single: bool) -> Array:
-    """A small layer: the function of x @ w.T + bias, in doubles (rounded to floats if `single`)."""
-    return _kernels.dense(x, w, bias, function, single, simd(), get_num_threads())
+    """A small layer: the function of x @ w.T + bias, in doubles (floats if `single`)."""
+    return _kernels.dense(x, w, bias, function, single, simd(), get_num_threads)
 
 
 def scale(x: Array, factor: Array, out: Array, last: bool) -> None:
-    """x (batch, channels, elements), or with its channels last, by factors (batch, channels); all packed."""
-    _kernels.scale(x, factor, out, simd(), type_code(x.dtype), last, get_num_threads())
+    """x (batch, channels, elements), or with its channels last, by factors (batch, channels), doubles if x is, else
+    floats; all packed."""
+    _kernels.scale(x, factor, out, simd(), type_code(x.dtype), last, get_num_threads)
 
 
 def remembers(plan: Plan) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,8 @@ from .errors import bad_kind, bad_value
 from .plan import Cache, memory_order
 
 Array = NDArray[Any]
+
+BEYOND_L3, PIECE = 32 * 2**20, 8 * 2**20  # bytes of x
 
 # ---- activations and gates ---------------------------------------------------------------------
 
@@ -83,6 +86,8 @@ def _real(argument: str, value: Any) -> Array:
 
 def _matrix(argument: str, value: Any, letters: str) -> Array:
     array = _real(argument, value)
+    if array.ndim == 2:
+        return array
     if array.ndim < 2 or any(n != 1 for n in array.shape[2:]):
         bad_value(
             argument,
@@ -102,6 +107,16 @@ def _bias(argument: str, value: Any, length: int) -> Array:
 
 
 # ---- the parts -----------------------------------------------------------------------------------
+
+
+def _pieces(x: Array, batch: int) -> Iterator[Any]:
+    """All of x at once, or so many images that what was read for the averages is still in L3 when it is scaled."""
+    images = PIECE // (x.nbytes // len(x)) if x.nbytes > BEYOND_L3 and batch else 0
+    if not images:
+        yield ...
+    else:
+        for first in range(0, len(x), images):
+            yield slice(first, first + images)
 
 
 def _scale(x: Array, g: Array, result: Array, wide: np.dtype[Any], batch: int) -> None:
@@ -220,11 +235,14 @@ def excite(
         if target is not None and result is not target:
             arrays.assign(target, result)
         return result if target is None else out
-    s = functional.global_avg_pool(array, data_format=data_format, dtype=np.float64)
-    if array.size:
+    for images in _pieces(array, batch):
+        part = array[images]
+        s = functional.global_avg_pool(part, data_format=data_format, dtype=np.float64)
+        if not part.size:
+            break
         h = cpu.dense(np.ascontiguousarray(s.reshape(-1, kept[-1])), w1, b1, activation, single=False)
         g = cpu.dense(h, w2, b2, gate, single=wide == np.float32)
-        _scale(array.transpose(order), g, result.transpose(order), wide, batch)
+        _scale(part.transpose(order), g, result[images].transpose(order), wide, batch)
     if target is None:
         return result if wrap is None else wrap(result)
     if result is not target:

@@ -32,6 +32,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -210,6 +211,7 @@ def memory_order(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int,
     return tuple(sorted(range(len(shape)), key=lambda a: -abs(strides[a])))
 
 
+@lru_cache(512)
 def packed_strides(shape: tuple[int, ...], order: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     """Strides of a new array of `shape` whose axes lie in `order`."""
     strides = [0] * len(shape)

@@ -120,6 +120,9 @@ typedef void (*cpool_first_fn)(const cpool_job *job, void *keys, void *taps);
 typedef void (*cpool_divide_fn)(const char *x, const double *divisor, const double *reciprocal, double *to, int64_t n,
                                 int one);
 
+/* Rows of n floats by n factors, or (`one`) each row by its own: doubles for doubles, else floats. */
+typedef void (*cpool_scale_fn)(const char *x, const char *factor, char *out, int64_t rows, int64_t n, int one);
+
 /* What a small layer makes of its sums. */
 enum cpool_function {
     CPOOL_IDENTITY,
@@ -139,14 +142,14 @@ typedef struct {
     cpool_find_fn find[9]; /* by size of an element */
     cpool_first_fn first[CPOOL_TYPES];
     cpool_divide_fn divide[3]; /* not of doubles, whose quotients would not be doubles */
-    void (*scale[4])(const char *x, const double *factor, char *out, int64_t n, int one); /* floats by their factors */
+    cpool_scale_fn scale[4];
     void (*widen[4])(const char *x, int64_t n, double *to); /* floats as doubles */
     /* Pairs as doubles, where the higher ones are, or elsewhere. Whether all are finite. */
     int (*join)(const double *high, const double *low, int64_t n, double *to);
     /* Products of at most four rows of n weights, floats or doubles, with as many rows of x: sums[4 * image + row]; or of
      * eight rows with one. */
     void (*dense[4])(const double *x, int64_t images, const char *w, int64_t rows, int64_t n, double sums[16]);
-    void (*activate)(int function, double *x, int64_t n, int single); /* one of cpool_function */
+    void (*activate)(int function, const double *x, int64_t n, char *to, int single); /* one of cpool_function */
     /* What is so often in the result, and numbers by their size, a row of them: both may write up to 63 bytes more. */
     void (*repeat)(char *to, const char *from, int64_t bytes, int64_t times);
     void (*fill[9])(char *to, const char *from, const int64_t *at, int64_t first, int64_t last, int64_t most);
@@ -295,20 +298,20 @@ enum cpool_scattered cpool_scatter_run(const cpool_scatter *c, const char *grad,
 
 /* ---- channels by their factors ---------------------------------------------------------------- */
 
-/* x and the result are [batch][channels][inner], or (`last`) [batch][inner][channels]; factors [batch][channels], and
- * a few doubles behind. A unit is a plane, or all channels of a pixel. */
+/* x and the result are [batch][channels][inner], or (`last`) [batch][inner][channels]; factors [batch][channels],
+ * doubles for doubles, else floats. A unit is a plane, or all channels of a pixel. */
 typedef struct {
     const cpool_isa *isa;
     int type, size, last;
     int64_t batch, channels, inner;
-    const double *factor;
+    const char *factor;
 } cpool_scaling;
 
 void cpool_scale_run(const cpool_scaling *c, const char *x, char *out, int64_t begin, int64_t end);
 
 /* ---- a small layer --------------------------------------------------------------------------- */
 
-/* out[batch][rows] = function(x[batch][terms] . w[rows][terms] + bias[rows]), rounded to float if `single`. */
+/* out[batch][rows] = function(x[batch][terms] . w[rows][terms] + bias[rows]): doubles, or (`single`) floats. */
 typedef struct {
     const cpool_isa *isa;
     int type, bias_type, single; /* types of w and of bias: CPOOL_F32 or CPOOL_F64 */
@@ -316,7 +319,7 @@ typedef struct {
     int64_t batch, terms, rows;
     const double *x;
     const char *w, *bias;
-    double *out;
+    char *out;
 } cpool_dense;
 
 int64_t cpool_dense_units(const cpool_dense *d);

@@ -7,10 +7,13 @@
 
 void cpool_scale_run(const cpool_scaling *c, const char *x, char *out, int64_t begin, int64_t end)
 {
-    const int64_t n = c->last ? c->channels : c->inner;
-    for (int64_t unit = begin; unit < end; unit++) {
-        const double *factor = c->factor + (c->last ? unit / c->inner * c->channels : unit);
-        c->isa->scale[c->type](x + unit * n * c->size, factor, out + unit * n * c->size, n, !c->last);
+    const int64_t n = c->last ? c->channels : c->inner, size = c->type == CPOOL_F64 ? 8 : 4;
+    while (begin < end) { /* at once: the pixels of an image, or all planes */
+        const int64_t image = begin / c->inner;
+        const int64_t rows = c->last ? least(end, (image + 1) * c->inner) - begin : end - begin;
+        const char *factor = c->factor + (c->last ? image * c->channels : begin) * size;
+        c->isa->scale[c->type](x + begin * n * c->size, factor, out + begin * n * c->size, rows, n, !c->last);
+        begin += rows;
     }
 }
 

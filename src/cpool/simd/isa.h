@@ -545,13 +545,13 @@ static inline vf FN(hardsigmoid)(vf x)
     return FN(f_over)(FN(relu6)(FN(f_add)(x, FN(f_set)(3.0))), FN(f_set)(6.0));
 }
 
-/* A function of each of n doubles, rounded to floats if `single`. NaN stays. */
-static void FN(cpool_activate)(int function, double *x, int64_t n, int single)
+/* A function of each of n doubles, as doubles or (`single`) floats. NaN stays. */
+static void FN(cpool_activate)(int function, const double *x, int64_t n, char *to, int single)
 {
+    const int64_t size = single ? sizeof(float) : sizeof(double);
     for (int64_t i = 0; i < n; i += 8) {
         const int some = (int)least(n - i, 8);
         double lanes[8] = {0};
-        char floats[8 * sizeof(float)];
         memcpy(lanes, x + i, (size_t)some * sizeof *x);
         if (function == CPOOL_TANH)
             for (int k = 0; k < some; k++)
@@ -579,12 +579,12 @@ static void FN(cpool_activate)(int function, double *x, int64_t n, int single)
         default:
             break;
         }
-        if (single) {
-            FN(to_f32)(floats, y);
-            y = FN(x_f32)(floats);
-        }
-        FN(f_st)(lanes, y);
-        memcpy(x + i, lanes, (size_t)some * sizeof *x);
+        char results[8 * sizeof(double)];
+        if (single)
+            FN(to_f32)(results, y);
+        else
+            FN(to_f64)(results, y);
+        memcpy(to + i * size, results, (size_t)(some * size));
     }
 }
 
@@ -605,46 +605,66 @@ static int FN(cpool_join)(const double *high, const double *low, int64_t n, doub
     return finite;
 }
 
-/* Elements by their factors, or all by one: multiplied as doubles, rounded once. */
-#define SCALE(TYPE, SIZE)                                                                                          \
-    static void FN3(cpool_scale, TYPE)(const char *x, const double *factor, char *out, int64_t n, int one)         \
+/* Rows by the same factors, or each by its own: multiplied as doubles, rounded once. */
+#define SCALE(TYPE, SIZE, F_SIZE, FACTORS)                                                                         \
+    static inline __attribute__((always_inline)) void FN3(scale_eights, TYPE)(const char *x, const char *factor,   \
+                                                                              char *out, int64_t n, vf all, int one) \
     {                                                                                                              \
-        const vf all = FN(f_set)(factor[0]);                                                                       \
         int64_t i = 0;                                                                                             \
-        for (; i + 8 <= n; i += 8)                                                                                 \
-            FN(to_##TYPE)(out + i * SIZE, FN(f_mul)(FN(x_##TYPE)(x + i * SIZE), one ? all : FN(f_ld)(factor + i))); \
+        for (; i + 8 <= n; i += 8) {                                                                               \
+            const vf by = one ? all : FN(x_##FACTORS)(factor + i * F_SIZE);                                        \
+            FN(to_##TYPE)(out + i * SIZE, FN(f_mul)(FN(x_##TYPE)(x + i * SIZE), by));                              \
+        }                                                                                                          \
         if (i < n) {                                                                                               \
             const int left = (int)(n - i);                                                                         \
-            vf last = FN(xn_##TYPE)(x + i * SIZE, left);                                                           \
-            FN(ton_##TYPE)(out + i * SIZE, FN(f_mul)(last, one ? all : FN(f_ldn)(factor + i, left)), left);        \
+            const vf by = one ? all : FN(xn_##FACTORS)(factor + i * F_SIZE, left);                                 \
+            FN(ton_##TYPE)(out + i * SIZE, FN(f_mul)(FN(xn_##TYPE)(x + i * SIZE, left), by), left);                \
         }                                                                                                          \
     }
-SCALE(f16, 2)
-SCALE(bf16, 2)
-SCALE(f64, 8)
+SCALE(f16, 2, 4, f32)
+SCALE(bf16, 2, 4, f32)
+SCALE(f32, 4, 4, f32)
+SCALE(f64, 8, 8, f64)
 #undef SCALE
 
-/* Factors of floats are floats: their product is rounded once, too. */
-static inline __attribute__((always_inline)) void FN(scale_floats)(const char *x, const double *factor, char *out, int n, int one)
-{
-    float some[16];
-    memcpy(some, x, (size_t)n * 4);
-    for (int k = 0; k < n; k++)
-        some[k] *= (float)factor[one ? 0 : k];
-    memcpy(out, some, (size_t)n * 4);
-}
+#define SCALE(TYPE, SIZE, FACTOR)                                                                                  \
+    static void FN3(cpool_scale, TYPE)(const char *x, const char *factor, char *out, int64_t rows, int64_t n, int one) \
+    {                                                                                                              \
+        for (int64_t r = 0; r < rows; r++, x += n * SIZE, out += n * SIZE)                                         \
+            if (one)                                                                                               \
+                FN3(scale_eights, TYPE)(x, factor, out, n, FN(f_set)((double)((const FACTOR *)factor)[r]), 1);     \
+            else                                                                                                   \
+                FN3(scale_eights, TYPE)(x, factor, out, n, FN(f_zero)(), 0);                                       \
+    }
+SCALE(f16, 2, float)
+SCALE(bf16, 2, float)
+SCALE(f64, 8, double)
+#undef SCALE
 
-static void FN3(cpool_scale, f32)(const char *x, const double *factor, char *out, int64_t n, int one)
+/* A product of floats is rounded once, too, so only what is left over is doubles. */
+static inline __attribute__((always_inline)) void FN(scale_floats)(const char *x, const float *factor, char *out,
+                                                                   int64_t n, int one)
 {
     int64_t i = 0;
-    if (one)
-        for (; i + 16 <= n; i += 16)
-            FN(scale_floats)(x + i * 4, factor, out + i * 4, 16, 1);
-    else
-        for (; i + 16 <= n; i += 16)
-            FN(scale_floats)(x + i * 4, factor + i, out + i * 4, 16, 0);
-    if (i < n)
-        FN(scale_floats)(x + i * 4, one ? factor : factor + i, out + i * 4, (int)(n - i), one);
+    for (; i + 16 <= n; i += 16) {
+        float some[16];
+        memcpy(some, x + i * 4, sizeof some);
+        for (int k = 0; k < 16; k++)
+            some[k] *= factor[one ? 0 : i + k];
+        memcpy(out + i * 4, some, sizeof some);
+    }
+    const char *rest = (const char *)(factor + (one ? 0 : i));
+    FN3(scale_eights, f32)(x + i * 4, rest, out + i * 4, n - i, FN(f_set)((double)factor[0]), one);
+}
+
+static void FN3(cpool_scale, f32)(const char *x, const char *factor, char *out, int64_t rows, int64_t n, int one)
+{
+    const float *by = (const float *)factor;
+    for (int64_t r = 0; r < rows; r++, x += n * 4, out += n * 4)
+        if (one)
+            FN(scale_floats)(x, by + r, out, n, 1);
+        else
+            FN(scale_floats)(x, by, out, n, 0);
 }
 
 /* The memory's own speed: what a plain read of the data takes. */
