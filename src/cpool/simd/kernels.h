@@ -30,12 +30,6 @@
 #define FIRST(x) ADDX(A_ZERO(), x)
 #endif
 
-#if SIZE == 8 /* many pixels ahead are more of them than the first cache keeps */
-#define ASK cpool_prefetch_second
-#else
-#define ASK cpool_prefetch
-#endif
-
 /* All rows of `count` vectors, which stay in registers; the last of them has `tail` elements (8: whole). Then to `acc`,
  * or, divided by the one divisor of `r`, to `out`; whether a result is odd. */
 static inline __attribute__((always_inline)) int NAME(strip)(const cpool_job *job, const char *base, ACC *acc, int count, int tail,
@@ -73,19 +67,19 @@ static inline __attribute__((always_inline)) int NAME(strip)(const cpool_job *jo
     /* Rows of a few lines of cache each: the processor's own prefetching loses its way between them. */
     const int64_t pitch = cpool_pitch(job);
     const int64_t ahead = cpool_ahead(pitch, cpool_rows_ahead(job, pitch));
-#define PREFETCH(how, p)                                                                                           \
+#define PREFETCH(p)                                                                                                \
     for (int u = 0; u < count; u += 64 / (8 * SIZE))                                                               \
-    how((p), ahead + 8 * SIZE * u)
+    cpool_prefetch_second((p), ahead + 8 * SIZE * u)
     if (run == 1)
         for (int64_t r = 0; r < rows; r++) {
-            PREFETCH(cpool_prefetch, base + off[r]);
+            PREFETCH(base + off[r]);
             ONE_ROW(base + off[r]);
         }
     else
         for (int64_t r = 0; r < rows; r++) {
             const char *p = base + off[r];
             for (int64_t t = 0; t < run; t++, p += step) {
-                PREFETCH(ASK, p);
+                PREFETCH(p);
                 ONE_ROW(p);
             }
         }
@@ -141,7 +135,7 @@ static void NAME(rows)(const char *const *p, int rows, int64_t ahead, ACC *acc, 
         for (; i + 16 <= n; i += 16) {                                                                             \
             A a = add ? A_LD(acc + i, plane) : A_ZERO(), b = add ? A_LD(acc + i + 8, plane) : A_ZERO();            \
             for (int r = 0; r < R; r++)                                                                            \
-                ASK(p[r], ahead + i * SIZE);                                                                       \
+                cpool_prefetch_second(p[r], ahead + i * SIZE);                                                                       \
             a = NAME(some_rows)(a, p, i * SIZE, R);                                                                \
             b = NAME(some_rows)(b, p, (i + 8) * SIZE, R);                                                          \
             A_ST(acc + i, plane, a);                                                                               \
@@ -243,6 +237,7 @@ static inline __attribute__((always_inline)) void NAME(window)(const cpool_job *
                                                              int vectors, int tail)
 {
     const int64_t whole = job->n - job->n % CPOOL_LANES;
+    const int second = job->rows > FEW_ROWS; /* rows that lie so far ahead are more than the first cache keeps */
     for (int u = 0; u < 4; u++)
         a[u] = A_ZERO();
     for (int64_t r = 0; r < job->rows; r++) {
@@ -255,7 +250,7 @@ static inline __attribute__((always_inline)) void NAME(window)(const cpool_job *
                 part[u] = XZERO();
             for (; p < pause; p += CPOOL_LANES * SIZE) {
                 if (ahead)
-                    cpool_prefetch(p, ahead);
+                    cpool_prefetch_into(second, p, ahead);
                 for (int u = 0; u < 4; u++)
                     part[u] = XADD(part[u], XLD(p + 8 * u * SIZE));
             }
@@ -266,13 +261,13 @@ static inline __attribute__((always_inline)) void NAME(window)(const cpool_job *
         for (; p < stop; p += CPOOL_LANES * SIZE) {
             if (ahead)
                 for (int u = 0; u < CPOOL_LANES * SIZE; u += 64)
-                    cpool_prefetch(p, ahead + u);
+                    cpool_prefetch_into(second, p, ahead + u);
             for (int u = 0; u < 4; u++)
                 a[u] = ADDX(a[u], XLD(p + 8 * u * SIZE));
         }
         if (ahead)
             for (int u = 0; u < 8 * vectors * SIZE; u += 64)
-                cpool_prefetch(p, ahead + u);
+                cpool_prefetch_into(second, p, ahead + u);
 #endif
         NAME(rest)(p, a, vectors, tail);
     }
@@ -339,7 +334,7 @@ static void NAME(direct)(const cpool_job *lines, int64_t count, int64_t shift, c
             if (f->perm && f->perm_at[i / 8] >= 0) {
                 const int64_t *entry = f->perm + f->perm_at[i / 8], there = n - entry[0];
                 const char *p = line + entry[0] * SIZE;
-                cpool_prefetch(p, AHEAD_BYTES);
+                cpool_prefetch_second(p, AHEAD_BYTES);
                 DIRECT_A a = SUM_OF(WIDE(there >= 8 ? XLD(p) : XLDN(p, (int)there))), b = none;
                 if (there >= 16)
                     b = SUM_OF(WIDE(XLD(p + 8 * SIZE)));
@@ -352,7 +347,7 @@ static void NAME(direct)(const cpool_job *lines, int64_t count, int64_t shift, c
             if (f->vectors == 1 && i + 8 <= f->outputs && f->start[i + 7] + 8 <= n) {
                 vf v[8];
                 for (int k = 0; k < 8; k += SIZE < 8 ? 8 / SIZE : 1)
-                    cpool_prefetch(line + f->start[i + k] * SIZE, AHEAD_BYTES);
+                    cpool_prefetch_second(line + f->start[i + k] * SIZE, AHEAD_BYTES);
                 if (f->uniform && f->count[0] == 8)
                     for (int k = 0; k < 8; k++)
                         v[k] = WIDE(XLD(line + f->start[i + k] * SIZE));
@@ -366,7 +361,7 @@ static void NAME(direct)(const cpool_job *lines, int64_t count, int64_t shift, c
             int64_t some = f->outputs - i < 8 ? f->outputs - i : 8;
             for (int64_t k = 0; k < some; k++) {
                 const char *p = line + f->start[i + k] * SIZE;
-                cpool_prefetch(p, AHEAD_BYTES);
+                cpool_prefetch_second(p, AHEAD_BYTES);
                 v[k] = NAME(short_window)(p, n - f->start[i + k], f->count[i + k]);
             }
             for (int64_t k = some; k < 8; k++)
@@ -561,7 +556,6 @@ static void NAME(lanes)(const cpool_job *jobs, int64_t count, double *sums, int6
 #endif
 }
 
-#undef ASK
 #undef K2
 #undef K1
 #undef A_ZERO

@@ -16,6 +16,13 @@ static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 #endif
 static inline void cpool_prefetch(const char *p, int64_t ahead) { CPOOL_PREFETCH(p, ahead, 3); }
 static inline void cpool_prefetch_second(const char *p, int64_t ahead) { CPOOL_PREFETCH(p, ahead, 2); }
+static inline void cpool_prefetch_into(int second, const char *p, int64_t ahead)
+{
+    if (second)
+        cpool_prefetch_second(p, ahead);
+    else
+        cpool_prefetch(p, ahead);
+}
 
 static inline float cpool_f32_bits(uint32_t bits)
 {
