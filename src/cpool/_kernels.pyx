@@ -56,7 +56,7 @@ cdef extern from "numpy/arrayobject.h":
 cpool_watch_fork()
 
 # Measured costs in nanoseconds; see docs/performance.md. Integers: no decision leaves the caller a floating-point flag.
-cdef int64_t TEAM_WARM = 2500    # work that two warm threads finish as fast as one
+cdef int64_t TEAM_WARM = 4000    # work that two warm threads finish as fast as one
 cdef int64_t TEAM_COLD = 150_000  # the same when the other thread sleeps
 cdef int64_t WARM = 2_000_000    # a worker spins this long after its last work
 cdef int64_t STALL = 1_500_000   # a region that takes so long, and thrice its work, waited for a processor
