@@ -26,6 +26,7 @@ from helpers import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from test_bits import CONTROL, MODES
 from test_fuzz import engines
 
 import cpool
@@ -266,7 +267,7 @@ def test_a_layer(n, terms, columns, dtype, engine):
 
 @pytest.mark.parametrize("function", ["sigmoid", "silu"])
 def test_functions_within_three_ulp(function, engine):
-    """Over all that has a normal result; x86's long doubles judge."""
+    """Between -700 and 700, beyond which e^-x is soon no number; x86's long doubles judge."""
     if np.finfo(np.longdouble).nmant < 60:
         pytest.skip("long doubles are doubles here")
     rng = generator("functions")
@@ -315,6 +316,38 @@ def test_many_images_piece_by_piece(last, engine, monkeypatch):
         inside = x.copy()
         squeeze_excite(inside, *args, data_format=data_format, out=inside)
         assert_same_bits(inside, wanted)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_any_mode_of_the_caller(dtype, mode, simd, native):
+    usual, args = native.native_mode() & CONTROL, weights(5, 3)
+    tiny = 2.0 ** {"float16": -24, "bfloat16": -133, "float32": -149, "float64": -1074}[dtype]
+    small = (np.random.default_rng(7).integers(-9, 30, (3, 5, 7, 6)) * tiny).astype(dtype_of(dtype))
+    for values, layout in itertools.product((small, sample(dtype, (3, 5, 7, 6))), ("contiguous", "reversed", "sparse")):
+        x = place(values, layout)
+        expected = squeeze_excite(x, *args)
+        native.native_set_mode(usual | MODES[mode])
+        try:
+            result = squeeze_excite(x, *args)
+            after = native.native_mode()
+        finally:
+            native.native_set_mode(usual)
+        assert after & CONTROL == usual | MODES[mode], "the caller's mode comes back"
+        assert_same_bits(result, expected, mode)
+
+
+@pytest.mark.parametrize(
+    ("n", "terms", "columns"), [(7, 3, 1), (9, 5, 3), (6, 2, 31), (6, 9, 32), (5, 9, 33), (3, 2, 70)]
+)
+def test_few_columns_are_done_together(n, terms, columns, engine):
+    rng = generator("few", n, terms, columns)
+    x, w, bias = rng.standard_normal((n, terms)), rng.standard_normal((columns, terms)), rng.standard_normal(columns)
+    for single in (True, False):
+        result = cpu.dense(x, w, bias, "silu", single)
+        for i in range(n):
+            assert_same_bits(cpu.dense(x[i : i + 1], w, bias, "silu", single), result[i : i + 1])
+        np.testing.assert_allclose(result, ACTIVATIONS["silu"](x @ w.T + bias), rtol=1e-5 if single else 1e-12)
 
 
 @given(engine=engines(), data=st.data())

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import arrays, cpu, functional
+from . import _kernels, arrays, cpu, functional
 from .errors import bad_kind, bad_value
 from .plan import Cache, memory_order
 
@@ -130,7 +130,7 @@ def _scale(x: Array, g: Array, result: Array, wide: np.dtype[Any], batch: int) -
         cpu.scale(x, g, result, last=True)
     else:  # any strides, any byte order
         factor = g.reshape(x.shape[: batch + 1] + (1,) * (x.ndim - batch - 1))
-        with np.errstate(all="ignore"):  # NaN and infinities pass in silence, as they do in a pooling
+        with np.errstate(all="ignore"), _kernels.DefaultMode():  # NaN and infinities pass in silence, as in a pooling
             np.multiply(x, factor, out=result, dtype=wide, casting="unsafe")
 
 

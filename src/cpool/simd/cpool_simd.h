@@ -145,7 +145,7 @@ typedef struct {
     cpool_scale_fn scale[4];
     void (*widen[4])(const char *x, int64_t n, double *to); /* floats as doubles */
     /* Pairs as doubles, where the higher ones are, or elsewhere. Whether all are finite. */
-    int (*join)(const double *high, const double *low, int64_t n, double *to);
+    int (*join)(const double *high, const double *low, int64_t n, char *to);
     /* Products of at most four rows of n weights, floats or doubles, with as many rows of x: sums[4 * image + row]; or of
      * eight rows with one. */
     void (*dense[4])(const double *x, int64_t images, const char *w, int64_t rows, int64_t n, double sums[16]);

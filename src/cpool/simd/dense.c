@@ -16,7 +16,8 @@ void cpool_dense_run(const cpool_dense *d, int64_t begin, int64_t end)
     for (int64_t unit = begin; unit < end; unit++) { /* rows of weights stay in cache for all of the batch */
         const int64_t first = unit / groups(d) * ROWS, image = unit % groups(d) * IMAGES;
         const int64_t last = least(first + ROWS, d->rows), images = least(d->batch - image, IMAGES);
-        double to[IMAGES][ROWS];
+        double to[IMAGES * ROWS];
+        const int64_t rows = last - first, whole = rows == d->rows; /* then all of them are neighbours in the result */
         const int64_t step = images == 1 ? 8 : 4;
         for (int64_t row = first; row < last; row += step) {
             double sums[16];
@@ -25,11 +26,11 @@ void cpool_dense_run(const cpool_dense *d, int64_t begin, int64_t end)
             for (int64_t r = 0; r < n; r++) {
                 const double bias = cpool_load_float(d->bias_type, d->bias + (row + r) * bias_size);
                 for (int64_t k = 0; k < images; k++)
-                    to[k][row - first + r] = sums[4 * k + r] + bias;
+                    to[k * rows + row - first + r] = sums[4 * k + r] + bias;
             }
         }
-        for (int64_t k = 0; k < images; k++)
-            d->isa->activate((int)d->function, to[k], last - first,
+        for (int64_t k = 0; k < (whole ? 1 : images); k++)
+            d->isa->activate((int)d->function, to + k * rows, whole ? images * rows : rows,
                              d->out + ((image + k) * d->rows + first) * (d->single ? 4 : 8), d->single);
     }
 }

@@ -589,18 +589,19 @@ static void FN(cpool_activate)(int function, const double *x, int64_t n, char *t
 }
 
 /* Pairs as doubles. Whether all are finite. */
-static int FN(cpool_join)(const double *high, const double *low, int64_t n, double *to)
+static int FN(cpool_join)(const double *high, const double *low, int64_t n, char *to)
 {
     int finite = 1;
     int64_t i = 0;
     for (; i + 8 <= n; i += 8) {
         const vf sum = FN(f_add)(FN(f_ld)(high + i), FN(f_ld)(low + i));
         finite &= FN(f_all_finite)(sum);
-        FN(f_st)(to + i, sum);
+        FN(to_f64)(to + i * 8, sum);
     }
     for (; i < n; i++) {
-        to[i] = high[i] + low[i];
-        finite &= to[i] - to[i] == 0.0;
+        const double sum = high[i] + low[i];
+        finite &= sum - sum == 0.0;
+        memcpy(to + i * 8, &sum, sizeof sum);
     }
     return finite;
 }

@@ -403,7 +403,7 @@ static int put(const cpool_scatter *c, const piece *p, const sums *s, int64_t n)
     for (int64_t i = 0; i < lines; i++) {
         char *to = p->to + (s->first - p->segment + i) * c->inner * c->size;
         if (s->low) {
-            finite &= c->isa->join(s->acc + i * length, s->low + i * length, length, (double *)(void *)to);
+            finite &= c->isa->join(s->acc + i * length, s->low + i * length, length, to);
             continue;
         }
         const cpool_result line = {s->acc + i * length, 0, NULL, NULL, length, to, 1};
@@ -521,7 +521,7 @@ static void add(const cpool_scatter *c, const piece *p, const sums *s, double *s
 static void settle_pairs(const cpool_scatter *c, const piece *p, sums *s, double *some, double *totals)
 {
     const int64_t n = s->n * s->b;
-    c->isa->join(s->acc, s->low, n, totals);
+    c->isa->join(s->acc, s->low, n, (char *)totals);
     sums_clear(s, 0, s->n);
     add(c, p, s, some, 0x1p-128);
     for (int64_t i = 0; i < n; i++) {
