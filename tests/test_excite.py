@@ -242,10 +242,13 @@ def test_the_mode_of_numpy_is_as_before():
         assert set(np.geterr().values()) == {"raise"}
 
 
+EMPTY = [(2, 0, 3), (2, 3, 0), (0, 3, 5)]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     ("n", "terms", "columns"),
-    [(1, 5, 7), (3, 7, 9), (3, 5, 1), (2, 0, 3), (2, 3, 0), (0, 3, 5), (33, 65, 17), (5, 480, 120), (2, 9000, 33)],
+    [(33, 65, 17), (8, 9, 70), (9, 12, 4), (5, 480, 120), (2, 9000, 33), (1, 5, 7), (3, 7, 9), (3, 5, 1), *EMPTY],
 )
 def test_a_layer(n, terms, columns, dtype, engine):
     """The function of a product, nearly exact: whatever the instruction set, the threads, and what else there is."""
@@ -338,9 +341,10 @@ def test_any_mode_of_the_caller(dtype, mode, simd, native):
 
 
 @pytest.mark.parametrize(
-    ("n", "terms", "columns"), [(7, 3, 1), (9, 5, 3), (6, 2, 31), (6, 9, 32), (5, 9, 33), (3, 2, 70)]
+    ("n", "terms", "columns"),
+    [(7, 3, 1), (9, 5, 3), (6, 2, 31), (6, 9, 32), (5, 9, 33), (3, 2, 70), (13, 9, 33), (35, 500, 6), (8, 0, 9)],
 )
-def test_few_columns_are_done_together(n, terms, columns, engine):
+def test_each_image_of_a_layer_is_as_alone(n, terms, columns, engine):
     rng = generator("few", n, terms, columns)
     x, w, bias = rng.standard_normal((n, terms)), rng.standard_normal((columns, terms)), rng.standard_normal(columns)
     for single in (True, False):

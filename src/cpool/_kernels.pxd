@@ -79,7 +79,8 @@ cdef extern from "simd/cpool_simd.h" nogil:
         const char *bias
         char *out
     int64_t cpool_dense_units(const cpool_dense *d) noexcept
-    void cpool_dense_run(const cpool_dense *d, int64_t begin, int64_t end) noexcept
+    int64_t cpool_dense_scratch(const cpool_dense *d) noexcept
+    void cpool_dense_run(const cpool_dense *d, int64_t begin, int64_t end, void *scratch) noexcept
     ctypedef struct cpool_division:
         int type, size
         int64_t planes, length, inner

@@ -177,7 +177,7 @@ cdef void run_look(const Team *team, int64_t begin, int64_t end, void *scratch) 
 
 
 cdef void run_dense(const Team *team, int64_t begin, int64_t end, void *scratch) noexcept nogil:
-    cpool_dense_run(team.layer, begin, end)
+    cpool_dense_run(team.layer, begin, end, scratch)
 
 
 cdef void run_scale(const Team *team, int64_t begin, int64_t end, void *scratch) noexcept nogil:
@@ -778,7 +778,7 @@ def dense(cnp.ndarray x not None, cnp.ndarray w not None, cnp.ndarray bias not N
     team.together = 1
     team.layer = &d
     team.cost = d.batch * d.rows * (d.terms // 16 + 8) + 100
-    team.scratch = 64
+    team.scratch = cpool_dense_scratch(&d)
     if d.batch and d.rows:
         run_worth(&team, cpool_dense_units(&d), threads)
     return out

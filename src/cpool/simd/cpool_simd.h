@@ -149,6 +149,9 @@ typedef struct {
     /* Products of at most four rows of n weights, floats or doubles, with as many rows of x: sums[4 * image + row]; or of
      * eight rows with one. */
     void (*dense[4])(const double *x, int64_t images, const char *w, int64_t rows, int64_t n, double sums[16]);
+    /* Of up to four rows of x with eight rows of n weights, [n][8] doubles, and a bias each: sums[image * step + row]. */
+    void (*dense_turned)(const double *x, int64_t images, const double *w, int64_t n, const double bias[8], double *sums,
+                         int64_t step);
     void (*activate)(int function, const double *x, int64_t n, char *to, int single); /* one of cpool_function */
     /* What is so often in the result, and numbers by their size, a row of them: both may write up to 63 bytes more. */
     void (*repeat)(char *to, const char *from, int64_t bytes, int64_t times);
@@ -323,7 +326,8 @@ typedef struct {
 } cpool_dense;
 
 int64_t cpool_dense_units(const cpool_dense *d);
-void cpool_dense_run(const cpool_dense *d, int64_t begin, int64_t end);
+int64_t cpool_dense_scratch(const cpool_dense *d);
+void cpool_dense_run(const cpool_dense *d, int64_t begin, int64_t end, void *scratch);
 
 /* ---- the floating-point mode ---------------------------------------------------------------- */
 

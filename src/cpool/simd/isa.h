@@ -507,6 +507,55 @@ DENSE(f64, 8)
 #undef DENSE
 #undef MULTIPLY
 
+/* The same sums with a row in each lane: `w` is eight rows of n weights, turned, as doubles. What is a lane above is a
+ * vector here, one for each row of x, and is folded in the same order. */
+typedef struct {
+    vf of[4];
+} FN(four);
+#define EACH_OF_FOUR(k) for (int k = 0; k < b; k++)
+static inline __attribute__((always_inline)) FN(four) FN(turned_lane)(const double *const *x, const double *w,
+                                                                      int64_t n, int b, int lane)
+{
+    FN(four) sum;
+    EACH_OF_FOUR(k)
+        sum.of[k] = FN(f_zero)();
+    for (int64_t i = lane; i < n; i += 8) {
+        const vf weight = FN(f_ld)(w + 8 * i);
+        EACH_OF_FOUR(k)
+            sum.of[k] = FN(f_add)(sum.of[k], FN(f_mul)(FN(f_set)(x[k][i]), weight));
+    }
+    return sum;
+}
+#define FOLDED(NAME, OF, APART)                                                                                    \
+    static inline __attribute__((always_inline)) FN(four) FN(NAME)(const double *const *x, const double *w, int64_t n, \
+                                                                   int b, int lane)                                \
+    {                                                                                                              \
+        FN(four) sum = FN(OF)(x, w, n, b, lane);                                                                   \
+        const FN(four) more = FN(OF)(x, w, n, b, lane + APART);                                                    \
+        EACH_OF_FOUR(k)                                                                                            \
+            sum.of[k] = FN(f_add)(sum.of[k], more.of[k]);                                                          \
+        return sum;                                                                                                \
+    }
+FOLDED(turned_two, turned_lane, 4)
+FOLDED(turned_four, turned_two, 2)
+FOLDED(turned_eight, turned_four, 1)
+#undef FOLDED
+static void FN(cpool_dense_turned)(const double *x, int64_t images, const double *w, int64_t n, const double bias[8],
+                                   double *sums, int64_t step)
+{
+    enum { b = HAS_PERM ? 4 : 2 }; /* so many registers */
+    for (int64_t first = 0; first < images; first += b) {
+        const double *from[b];
+        EACH_OF_FOUR(k)
+            from[k] = x + least(first + k, images - 1) * n;
+        const FN(four) sum = FN(turned_eight)(from, w, n, b, 0);
+        EACH_OF_FOUR(k)
+            if (first + k < images)
+                FN(f_st)(sums + (first + k) * step, FN(f_add)(sum.of[k], FN(f_ld)(bias)));
+    }
+}
+#undef EACH_OF_FOUR
+
 /* e^x to an ULP or two, with the same bits everywhere: 2^n times a polynomial of what is left, at most half of log 2. 2^n in
  * two steps, so that only the last one runs over or under. */
 static vf FN(exponential)(vf x)
@@ -545,46 +594,50 @@ static inline vf FN(hardsigmoid)(vf x)
     return FN(f_over)(FN(relu6)(FN(f_add)(x, FN(f_set)(3.0))), FN(f_set)(6.0));
 }
 
+static inline __attribute__((always_inline)) vf FN(function_of)(int function, vf x)
+{
+    switch (function) {
+    case CPOOL_RELU:
+        return FN(f_max)(x, FN(f_zero)());
+    case CPOOL_RELU6:
+        return FN(relu6)(x);
+    case CPOOL_SIGMOID:
+        return FN(sigmoid)(x);
+    case CPOOL_SILU:
+        return FN(f_mul)(x, FN(sigmoid)(x));
+    case CPOOL_HARDSIGMOID:
+        return FN(hardsigmoid)(x);
+    case CPOOL_HARDSWISH:
+        return FN(f_mul)(x, FN(hardsigmoid)(x));
+    case CPOOL_TANH: {
+        double lanes[8];
+        FN(f_st)(lanes, x);
+        for (int k = 0; k < 8; k++)
+            lanes[k] = tanh(lanes[k]);
+        return FN(f_ld)(lanes);
+    }
+    default:
+        return x;
+    }
+}
+
 /* A function of each of n doubles, as doubles or (`single`) floats. NaN stays. */
 static void FN(cpool_activate)(int function, const double *x, int64_t n, char *to, int single)
 {
-    const int64_t size = single ? sizeof(float) : sizeof(double);
-    for (int64_t i = 0; i < n; i += 8) {
-        const int some = (int)least(n - i, 8);
-        double lanes[8] = {0};
-        memcpy(lanes, x + i, (size_t)some * sizeof *x);
-        if (function == CPOOL_TANH)
-            for (int k = 0; k < some; k++)
-                lanes[k] = tanh(lanes[k]);
-        vf y = FN(f_ld)(lanes);
-        switch (function) {
-        case CPOOL_RELU:
-            y = FN(f_max)(y, FN(f_zero)());
-            break;
-        case CPOOL_RELU6:
-            y = FN(relu6)(y);
-            break;
-        case CPOOL_SIGMOID:
-            y = FN(sigmoid)(y);
-            break;
-        case CPOOL_SILU:
-            y = FN(f_mul)(y, FN(sigmoid)(y));
-            break;
-        case CPOOL_HARDSIGMOID:
-            y = FN(hardsigmoid)(y);
-            break;
-        case CPOOL_HARDSWISH:
-            y = FN(f_mul)(y, FN(hardsigmoid)(y));
-            break;
-        default:
-            break;
-        }
-        char results[8 * sizeof(double)];
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        const vf y = FN(function_of)(function, FN(f_ld)(x + i));
         if (single)
-            FN(to_f32)(results, y);
+            FN(to_f32)(to + i * 4, y);
         else
-            FN(to_f64)(results, y);
-        memcpy(to + i * size, results, (size_t)(some * size));
+            FN(to_f64)(to + i * 8, y);
+    }
+    if (i < n) {
+        const vf y = FN(function_of)(function, FN(f_ldn)(x + i, (int)(n - i)));
+        if (single)
+            FN(ton_f32)(to + i * 4, y, (int)(n - i));
+        else
+            FN(ton_f64)(to + i * 8, y, (int)(n - i));
     }
 }
 
@@ -831,6 +884,7 @@ const cpool_isa FN(cpool_table) = {
     {FN3(cpool_widen, f16), FN3(cpool_widen, bf16), FN3(cpool_widen, f32), FN3(cpool_widen, f64)},
     FN(cpool_join),
     {NULL, NULL, FN3(cpool_dense, f32), FN3(cpool_dense, f64)},
+    FN(cpool_dense_turned),
     FN(cpool_activate),
     FN(cpool_repeat),
     {NULL, FN(cpool_fill_8), FN(cpool_fill_16), NULL, FN(cpool_fill_32), NULL, NULL, NULL, FN(cpool_fill_64)},
