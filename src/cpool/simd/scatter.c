@@ -24,6 +24,7 @@ static int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
 enum {
     SUMS = 65536,     /* doubles that sums are in: they stay in L2 */
     FEW = 4096,       /* ... in L1, which is tried first */
+    TOGETHER = 2048,  /* ... of small planes, beside what comes in and goes out */
     PASS = 16384,     /* sums at a time, where nothing slides */
     CHANNELS = 16,    /* neighbours that are summed together, or a multiple */
     SHARES = 8,       /* pieces of work that there should be */
@@ -482,7 +483,7 @@ static enum outcome run_together(const cpool_scatter *c, const piece *p, int64_t
     const int64_t b = c->inner, size = c->length * b, n = c->outputs * b;
     const int pairs = c->type == CPOOL_F64;
     double *some = memory + SUMS;
-    sums all = {memory, pairs ? memory + FEW / 2 : NULL, 0, planes * c->length, b, c->far, 0, 0};
+    sums all = {memory, pairs ? memory + TOGETHER / 2 : NULL, 0, planes * c->length, b, c->far, 0, 0};
     sums_clear(&all, 0, all.n);
     for (int64_t plane = 0; plane < planes; plane++) {
         const int64_t *index = p->index + plane * n;
@@ -730,7 +731,7 @@ enum cpool_scattered cpool_scatter_run(const cpool_scatter *c, const char *grad,
     if (sparse)
         memset(t->at, 255, sizeof t->at);
     const int64_t size = most(c->length, c->outputs) * c->inner;
-    const int64_t together = whole && size ? FEW / (c->type == CPOOL_F64 ? 2 : 1) / size : 0;
+    const int64_t together = whole && size ? TOGETHER / (c->type == CPOOL_F64 ? 2 : 1) / size : 0;
     for (; unit < end && outcome != BAD; unit++) {
         const piece p = piece_at(c, grad, indices, out, unit);
         const int64_t planes = least(together, end - unit);
