@@ -248,11 +248,9 @@ def _kind(code: int, path: str, reducer: str) -> int:
         return SUM_I if code >= I64 else SUM_F
     if code == F64:
         return SUM_D
-    if code <= F32 or code == WIDE or (code <= U16 and path != "wide"):
+    if code <= F32 or code == WIDE or (code <= U32 and path != "wide"):
         return SUM_F
-    if code >= I64 or (code >= I32 and path == "wide"):
-        return SUM_W
-    return SUM_I
+    return SUM_W if code >= I32 else SUM_I
 
 
 def _pool(axis: Pooled) -> dict[str, Any]:

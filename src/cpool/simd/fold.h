@@ -9,7 +9,6 @@ static inline void FN(D_out)(double *sum, int64_t plane, vd a, int64_t n)
 }
 static inline void FN(M_out)(double *sum, int64_t plane, vf a, int64_t n) { (void)plane, (void)n; FN(f_st)(sum, a); }
 static inline void FN(Q_out)(double *sum, int64_t plane, vq a, int64_t n) { (void)plane, (void)n; FN(q_st)(sum, a); }
-static inline void FN(J_out)(double *sum, int64_t plane, vq a, int64_t n) { (void)plane, (void)n; FN(q_st)(sum, a); }
 static inline void FN(I_out)(double *sum, int64_t plane, vi a, int64_t n) { (void)plane, (void)n; FN(f_st)(sum, FN(f_of_i)(a)); }
 static inline void FN(U_out)(double *sum, int64_t plane, vi a, int64_t n)
 {
@@ -43,7 +42,6 @@ FOLD_CHANNELS(F, vf, double, F)
 FOLD_CHANNELS(D, vd, double, D)
 FOLD_CHANNELS(I, vi, int32_t, I)
 FOLD_CHANNELS(U, vi, int32_t, I)
-FOLD_CHANNELS(J, vq, int64_t, J)
 FOLD_CHANNELS(K, vw, int64_t, K)
 FOLD_CHANNELS(M, vf, double, M)
 FOLD_CHANNELS(Q, vq, int64_t, Q)
@@ -64,7 +62,6 @@ FOLD_SLIDING(F, vf, double, F)
 FOLD_SLIDING(D, vd, double, D)
 FOLD_SLIDING(I, vi, int32_t, I)
 FOLD_SLIDING(U, vi, int32_t, I)
-FOLD_SLIDING(J, vq, int64_t, J)
 FOLD_SLIDING(K, vw, int64_t, K)
 FOLD_SLIDING(M, vf, double, M)
 FOLD_SLIDING(Q, vq, int64_t, Q)
@@ -150,7 +147,6 @@ FOLD(F, double, ANYWHERE(F))
 FOLD(D, double, ANYWHERE(D))
 FOLD(I, int32_t, ANYWHERE(IF))
 FOLD(U, int32_t, ANYWHERE(UF))
-FOLD(J, int64_t, )
 FOLD(K, int64_t, )
 FOLD(M, double, ANYWHERE(M))
 FOLD(Q, int64_t, )

@@ -29,7 +29,7 @@ STORE_SOME(u16, uint16_t)
 #define XLDN FN(xn_f32)
 #define TO FN(to_f32)
 #define TON FN(ton_f32)
-#include "floats.h"
+#include "doubles.h"
 
 #define TYPE f16
 #define SIZE 2
@@ -37,7 +37,7 @@ STORE_SOME(u16, uint16_t)
 #define XLDN FN(xn_f16)
 #define TO FN(to_f16)
 #define TON FN(ton_f16)
-#include "floats.h"
+#include "doubles.h"
 
 #define TYPE bf16
 #define SIZE 2
@@ -45,7 +45,7 @@ STORE_SOME(u16, uint16_t)
 #define XLDN FN(xn_bf16)
 #define TO FN(to_bf16)
 #define TON FN(ton_bf16)
-#include "floats.h"
+#include "doubles.h"
 
 #define TYPE wide
 #define SIZE 8
@@ -54,7 +54,7 @@ STORE_SOME(u16, uint16_t)
 #define TO FN(to_f32)
 #define TON FN(ton_f32)
 #define TO_SIZE 4
-#include "floats.h"
+#include "doubles.h"
 
 #define TYPE f64
 #define SIZE 8
@@ -148,31 +148,18 @@ STORE_SOME(u16, uint16_t)
 #define WIDE FN(f_of_i)
 #include "kernels.h"
 
+/* blocks of 65536 such integers have sums below 2^48: doubles hold them, and come in by vector */
 #define TYPE i32
 #define SIZE 4
-#define A vq
-#define ACC int64_t
-#define KIND J
-#define TREE J
-#define X vq
 #define XLD FN(x_i32)
 #define XLDN FN(xn_i32)
-#define ADDX FN(J_add)
-#define BATCH 0
-#include "kernels.h"
+#include "doubles.h"
 
 #define TYPE u32
 #define SIZE 4
-#define A vq
-#define ACC int64_t
-#define KIND J
-#define TREE J
-#define X vq
 #define XLD FN(x_u32)
 #define XLDN FN(xn_u32)
-#define ADDX FN(J_add)
-#define BATCH 0
-#include "kernels.h"
+#include "doubles.h"
 
 #define TYPE i64
 #define SIZE 8
@@ -841,7 +828,7 @@ FIRST(u64, uint64_t, 64, b ^ INT64_MIN)
 #define SINGLE(op) {FN3(op, f16), FN3(op, bf16), FN3(op, f32), NULL, NONE8, FN3(op, wide)}
 #define DIRECT_SUMS(op)                                                                                            \
     {FN3(op, f16), FN3(op, bf16), FN3(op, f32), FN3(op, f64), FN3(op, i8), FN3(op, u8), FN3(op, i16), FN3(op, u16), \
-     NULL, NULL, NULL, NULL, FN3(op, wide)}
+     FN3(op, i32), FN3(op, u32), NULL, NULL, FN3(op, wide)}
 #define FLOAT_MAX(op) {FN3(op, f16), FN3(op, bf16), FN3(op, f32), NULL, NONE8}
 #define NONE {NULL, NULL, NULL, NULL, NONE8}
 #if HAS_PERM
@@ -857,7 +844,7 @@ const cpool_isa FN(cpool_table) = {
     CPOOL_STRING(ISA),
     {{
          ALL_AND_WIDE(cpool_lines),
-         {FOLD(F), FOLD(F), FOLD(F), FOLD(D), FOLD(I), FOLD(U), FOLD(I), FOLD(U), FOLD(J), FOLD(J), FOLD(K), FOLD(K), FOLD(F)},
+         {FOLD(F), FOLD(F), FOLD(F), FOLD(D), FOLD(I), FOLD(U), FOLD(I), FOLD(U), FOLD(F), FOLD(F), FOLD(K), FOLD(K), FOLD(F)},
          DIRECT_SUMS(cpool_direct),
          THIN(cpool_thin),
          ALL_AND_WIDE(cpool_lanes),

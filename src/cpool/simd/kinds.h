@@ -114,11 +114,6 @@ static inline vf FN(UF_add)(vf a, vf b) { return FN(f_add)(a, b); }
 static inline void FN(IF_st)(double *p, int64_t plane, vf a) { (void)plane; FN(f_st)(p, a); }
 static inline void FN(UF_st)(double *p, int64_t plane, vf a) { (void)plane; FN(f_st)(p, a); }
 
-static inline vq FN(J_zero)(void) { return FN(q_zero)(); }
-static inline vq FN(J_ld)(const int64_t *p, int64_t plane) { (void)plane; return FN(q_ld)(p); }
-static inline void FN(J_st)(int64_t *p, int64_t plane, vq a) { (void)plane; FN(q_st)(p, a); }
-static inline vq FN(J_add)(vq a, vq b) { return FN(q_add)(a, b); }
-
 static inline vw FN(K_zero)(void) { return (vw){FN(q_zero)(), FN(q_zero)()}; }
 static inline vw FN(K_ld)(const int64_t *p, int64_t plane) { return (vw){FN(q_ld)(p), FN(q_ld)(p + plane)}; }
 static inline void FN(K_st)(int64_t *p, int64_t plane, vw a)
@@ -150,13 +145,8 @@ static inline vq FN(Q_add)(vq a, vq b) { return FN(q_max)(a, b); }
 /* the words that loads of other signs need */
 static inline vi FN(i_i32)(const char *p) { return FN(i_ld)(p); }
 static inline vi FN(i_u32)(const char *p) { return FN(i_flip)(FN(i_ld)(p)); }
-static inline vi FN(in_i32)(const char *p, int n)
-{
-    int32_t x[8] = {0};
-    cpool_copy_tail(x, p, n, 4);
-    return FN(i_ld)(x);
-}
-static inline vi FN(in_u32)(const char *p, int n) { return FN(i_flip)(FN(in_i32)(p, n)); }
+static inline vi FN(in_i32)(const char *p, int n) { return FN(i_some)(p, n); }
+static inline vi FN(in_u32)(const char *p, int n) { return FN(i_flip)(FN(i_some)(p, n)); }
 static inline vq FN(x_u64)(const char *p) { return FN(q_flip)(FN(x_64)(p)); }
 static inline vq FN(xn_u64)(const char *p, int n) { return FN(q_flip)(FN(xn_64)(p, n)); }
 
@@ -193,7 +183,6 @@ static inline vq FN(xn_u64)(const char *p, int n) { return FN(q_flip)(FN(xn_64)(
 FOLDED(F, vf, double)
 FOLDED(D, vd, double)
 FOLDED(I, vi, int32_t)
-FOLDED(J, vq, int64_t)
 FOLDED(K, vw, int64_t)
 FOLDED(M, vf, double)
 FOLDED(Q, vq, int64_t)
@@ -239,14 +228,6 @@ static inline void FN(U_tree)(const int32_t *line, int64_t plane, int64_t step, 
     for (int64_t i = 0; i < count; i++)
         total += (uint32_t)line[i * step];
     *sum = (double)total;
-}
-static inline void FN(J_tree)(const int64_t *line, int64_t plane, int64_t step, int64_t count, double *sum, int64_t out)
-{
-    int64_t total = 0;
-    (void)plane, (void)out;
-    for (int64_t i = 0; i < count; i++)
-        total += line[i * step];
-    memcpy(sum, &total, 8);
 }
 static inline void FN(K_tree)(const int64_t *line, int64_t plane, int64_t step, int64_t count, double *sum, int64_t out)
 {

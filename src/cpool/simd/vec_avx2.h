@@ -111,19 +111,27 @@ static inline vi FN(x_i16)(const char *p) { return _mm256_cvtepi16_epi32(FN(l16)
 static inline vi FN(xn_i16)(const char *p, int n) { return _mm256_cvtepi16_epi32(FN(n16)(p, n)); }
 static inline vi FN(x_u16)(const char *p) { return _mm256_cvtepu16_epi32(FN(l16)(p)); }
 static inline vi FN(xn_u16)(const char *p, int n) { return _mm256_cvtepu16_epi32(FN(n16)(p, n)); }
-static inline __m256i FN(n32)(const char *p, int n) { return _mm256_maskload_epi32((const int *)p, FN(m32)(n)); }
-static inline vq FN(q_of_i32)(__m256i x)
+static inline vi FN(i_some)(const void *p, int n) { return _mm256_maskload_epi32((const int *)p, FN(m32)(n)); }
+static inline vf FN(f_of_halves)(__m128i low, __m128i high) { return (vf){_mm256_cvtepi32_pd(low), _mm256_cvtepi32_pd(high)}; }
+static inline vf FN(f_of_unsigned)(__m128i low, __m128i high)
 {
-    return (vq){_mm256_cvtepi32_epi64(_mm256_castsi256_si128(x)), _mm256_cvtepi32_epi64(_mm256_extracti128_si256(x, 1))};
+    const __m128i flip = _mm_set1_epi32(INT32_MIN);
+    const vf x = FN(f_of_halves)(_mm_xor_si128(low, flip), _mm_xor_si128(high, flip));
+    return (vf){_mm256_add_pd(x.a, _mm256_set1_pd(0x1p31)), _mm256_add_pd(x.b, _mm256_set1_pd(0x1p31))};
 }
-static inline vq FN(q_of_u32)(__m256i x)
-{
-    return (vq){_mm256_cvtepu32_epi64(_mm256_castsi256_si128(x)), _mm256_cvtepu32_epi64(_mm256_extracti128_si256(x, 1))};
-}
-static inline vq FN(x_i32)(const char *p) { return FN(q_of_i32)(FN(i_ld)(p)); }
-static inline vq FN(xn_i32)(const char *p, int n) { return FN(q_of_i32)(FN(n32)(p, n)); }
-static inline vq FN(x_u32)(const char *p) { return FN(q_of_u32)(FN(i_ld)(p)); }
-static inline vq FN(xn_u32)(const char *p, int n) { return FN(q_of_u32)(FN(n32)(p, n)); }
+#define LOAD(TYPE, OF)                                                                                             \
+    static inline vf FN(x_##TYPE)(const char *p)                                                                   \
+    {                                                                                                              \
+        return OF(_mm_loadu_si128((const __m128i *)p), _mm_loadu_si128((const __m128i *)(p + 16)));                \
+    }                                                                                                              \
+    static inline vf FN(xn_##TYPE)(const char *p, int n)                                                           \
+    {                                                                                                              \
+        const __m256i some = FN(i_some)(p, n);                                                                     \
+        return OF(_mm256_castsi256_si128(some), _mm256_extracti128_si256(some, 1));                                \
+    }
+LOAD(i32, FN(f_of_halves))
+LOAD(u32, FN(f_of_unsigned))
+#undef LOAD
 static inline vq FN(x_64)(const char *p) { return FN(q_ld)(p); }
 static inline vq FN(xn_64)(const char *p, int n)
 {
@@ -189,7 +197,7 @@ static inline vq FN(q_flip)(vq x)
 static inline vf FN(f_of_h)(vh a) { return FN(f_of_ps)(a); }
 static inline vf FN(f_of_i)(vi a)
 {
-    return (vf){_mm256_cvtepi32_pd(_mm256_castsi256_si128(a)), _mm256_cvtepi32_pd(_mm256_extracti128_si256(a, 1))};
+    return FN(f_of_halves)(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
 }
 static inline int FN(f_odd)(vf x)
 {

@@ -71,12 +71,12 @@ static inline vi FN(x_i16)(const char *p) { return _mm256_cvtepi16_epi32(FN(l16)
 static inline vi FN(xn_i16)(const char *p, int n) { return _mm256_cvtepi16_epi32(FN(n16)(p, n)); }
 static inline vi FN(x_u16)(const char *p) { return _mm256_cvtepu16_epi32(FN(l16)(p)); }
 static inline vi FN(xn_u16)(const char *p, int n) { return _mm256_cvtepu16_epi32(FN(n16)(p, n)); }
-static inline __m256i FN(n32)(const char *p, int n) { return _mm256_maskz_loadu_epi32(MASK8(n), p); }
 static inline __m256i FN(l32)(const char *p) { return _mm256_loadu_si256((const __m256i *)p); }
-static inline vq FN(x_i32)(const char *p) { return _mm512_cvtepi32_epi64(FN(l32)(p)); }
-static inline vq FN(xn_i32)(const char *p, int n) { return _mm512_cvtepi32_epi64(FN(n32)(p, n)); }
-static inline vq FN(x_u32)(const char *p) { return _mm512_cvtepu32_epi64(FN(l32)(p)); }
-static inline vq FN(xn_u32)(const char *p, int n) { return _mm512_cvtepu32_epi64(FN(n32)(p, n)); }
+static inline vi FN(i_some)(const void *p, int n) { return _mm256_maskz_loadu_epi32(MASK8(n), p); }
+static inline vf FN(x_i32)(const char *p) { return _mm512_cvtepi32_pd(FN(l32)(p)); }
+static inline vf FN(xn_i32)(const char *p, int n) { return _mm512_cvtepi32_pd(FN(i_some)(p, n)); }
+static inline vf FN(x_u32)(const char *p) { return _mm512_cvtepu32_pd(FN(l32)(p)); }
+static inline vf FN(xn_u32)(const char *p, int n) { return _mm512_cvtepu32_pd(FN(i_some)(p, n)); }
 static inline vq FN(x_64)(const char *p) { return _mm512_loadu_si512(p); }
 static inline vq FN(xn_64)(const char *p, int n) { return _mm512_maskz_loadu_epi64(MASK8(n), p); }
 static inline vq FN(q_lower)(vq a) { return _mm512_and_si512(a, _mm512_set1_epi64(0xffffffff)); }

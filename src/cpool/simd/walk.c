@@ -664,9 +664,7 @@ static void add_part(const cpool_call *c, double *total, const double *part, int
         default: {
             cpool_wide a = {0, 0}, b;
             if (c->type == CPOOL_I32 || c->type == CPOOL_U32) {
-                int64_t narrow;
-                memcpy(&narrow, part + i, 8);
-                b = cpool_wide_of(narrow);
+                b = cpool_wide_of((int64_t)part[i]); /* as above */
             } else {
                 memcpy(&b.high, part + i, 8);
                 memcpy(&b.low, part + plane + i, 8);

@@ -1,5 +1,5 @@
-/* Sums of floats in doubles: what their types share of the vocabulary of kernels.h. The order of additions counts, so
- * there are no batches. */
+/* Sums in doubles: what their types share of the vocabulary of kernels.h. The order of additions counts for floats, so
+ * there are no batches. Without TO and TON, results are another type's. */
 #define A vf
 #define ACC double
 #define KIND F
@@ -14,6 +14,8 @@
 #define DIRECT_A vf
 #define WIDE FN(f_same)
 #define ODD(result) 0
+#ifdef TO
 #define PLANES
+#endif
 #define QUOTIENT(sum, d, q) FN(f_div)(sum, d, q)
 #include "kernels.h"
