@@ -321,10 +321,36 @@ def test_many_images_piece_by_piece(last, engine, monkeypatch):
         assert_same_bits(inside, wanted)
 
 
+@pytest.mark.parametrize("which", range(4))
+def test_weights_that_lie_in_out(which, engine, monkeypatch):
+    """They are written over by the first pieces, and the last ones need them."""
+    x, args = sample("float32", (7, 5, 9, 11)), list(weights(5, 3))
+    wanted = squeeze_excite(x, *args)
+    monkeypatch.setattr(excite, "BEYOND_L3", x.nbytes - 1)
+    monkeypatch.setattr(excite, "PIECE", x.nbytes // 7)
+    out = np.empty_like(x)
+    inside = out[0].reshape(-1)[: args[which].size].reshape(args[which].shape)
+    inside[...] = args[which]
+    args[which] = inside
+    assert_same_bits(squeeze_excite(x, *args, out=out), wanted)
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_strided_images_have_the_bits_of_packed_ones(dtype, last, engine):
+    """Others multiply them: NumPy."""
+    x = sample(dtype, (9, 7, 5, 13))
+    data_format, args = "NHWC" if last else "NCHW", weights(13 if last else 7, 3)
+    for part in (x[::2], x[:, ::-1], x[..., ::-1], x.transpose(0, 1, 3, 2) if not last else x.transpose(0, 2, 1, 3)):
+        packed = squeeze_excite(np.ascontiguousarray(part), *args, data_format=data_format)
+        assert_same_bits(squeeze_excite(part, *args, data_format=data_format), packed)
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_any_mode_of_the_caller(dtype, mode, simd, native):
-    usual, args = native.native_mode() & CONTROL, weights(5, 3)
+    usual, args = native.native_mode() & CONTROL, list(weights(5, 3))
+    args[0], args[2] = (args[0] * 2.0**60).astype(np.int64) | 1, args[2] * 2.0**-50  # no doubles; gates near zero
     tiny = 2.0 ** {"float16": -24, "bfloat16": -133, "float32": -149, "float64": -1074}[dtype]
     small = (np.random.default_rng(7).integers(-9, 30, (3, 5, 7, 6)) * tiny).astype(dtype_of(dtype))
     for values, layout in itertools.product((small, sample(dtype, (3, 5, 7, 6))), ("contiguous", "reversed", "sparse")):

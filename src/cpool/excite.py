@@ -53,8 +53,13 @@ class Weights(NamedTuple):
     b2: Array
 
     def astype(self, dtype: np.dtype[Any]) -> Weights:
-        """The same in another type; what has it already is not copied."""
-        return Weights(*(w.astype(dtype, copy=False) for w in self))
+        """The same in another type, whatever the caller's rounding; what has it already is not copied."""
+        with _kernels.DefaultMode():
+            return Weights(*(w.astype(dtype, copy=False) for w in self))
+
+    def apart_from(self, out: Array) -> Weights:
+        """The same, copied where they may lie in `out`."""
+        return Weights(*(w.copy() if np.may_share_memory(w, out) else w for w in self))
 
 
 READY = (np.dtype(np.float32), np.dtype(np.float64))
@@ -81,7 +86,8 @@ def _real(argument: str, value: Any) -> Array:
         bad_kind(argument, array.dtype, "weights are real numbers")
     array = arrays.widened(array)
     single = array.dtype.itemsize <= 4 and array.dtype.kind not in "iu"
-    return np.require(array, np.float32 if single else np.float64, ("C", "A"))
+    with _kernels.DefaultMode():
+        return np.require(array, np.float32 if single else np.float64, ("C", "A"))
 
 
 def _matrix(argument: str, value: Any, letters: str) -> Array:
@@ -216,11 +222,10 @@ def excite(
     wide, batch, order, kept, memory = _ways.get(
         (array.shape, array.strides, array.dtype, data_format), lambda: (_way(array, data_format), 1)
     )
-    w1, b1, w2, b2 = weights
-    if kept[-1] != len(w2):
-        wanted = f"w1 and w2 are for {len(w2)} channels, which lie on axis {order[batch]}"
+    if kept[-1] != len(weights.w2):
+        wanted = f"w1 and w2 are for {len(weights.w2)} channels, which lie on axis {order[batch]}"
         letters = functional.LETTERS.get(array.ndim - 1)
-        if data_format == "channels_first" and array.shape[0] == len(w2) and letters:
+        if data_format == "channels_first" and array.shape[0] == len(weights.w2) and letters:
             wanted += f'; if the first one has them, without a batch, data_format="C{letters}" would do'
         bad_value("x", array.shape, wanted)
     target, result = _target(array, out, memory)
@@ -235,6 +240,9 @@ def excite(
         if target is not None and result is not target:
             arrays.assign(target, result)
         return result if target is None else out
+    if target is not None and array.nbytes > BEYOND_L3:  # what is written first is read before the last piece
+        weights = weights.apart_from(result)
+    w1, b1, w2, b2 = weights
     for images in _pieces(array, batch):
         part = array[images]
         s = functional.global_avg_pool(part, data_format=data_format, dtype=np.float64)

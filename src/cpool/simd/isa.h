@@ -646,7 +646,8 @@ static int FN(cpool_join)(const double *high, const double *low, int64_t n, char
     return finite;
 }
 
-/* Rows by the same factors, or each by its own: multiplied as doubles, rounded once. */
+/* Rows by the same factors, or each by its own: multiplied as doubles, and rounded as products of floats are; halves on
+ * from there, so that they have the bits of those that NumPy multiplies. */
 #define SCALE(TYPE, SIZE, F_SIZE, FACTORS)                                                                         \
     static inline __attribute__((always_inline)) void FN3(scale_eights, TYPE)(const char *x, const char *factor,   \
                                                                               char *out, int64_t n, vf all, int one) \

@@ -620,12 +620,12 @@ static INLINE int put_some(const cpool_scatter *c, const piece *p, table *t, int
     for (int64_t o = first; o < last; o++)
         for (int64_t ch = 0; ch < b; ch++) {
             const uint64_t i = (uint64_t)index[o * inner + ch] - (uint64_t)segment;
-            const int64_t at = (int64_t)i * inner + ch;
             const char *const grad = grads + (o * inner + ch) * bytes;
             if (RARELY(i >= n)) {
                 *elsewhere = 1;
                 continue;
             }
+            const int64_t at = (int64_t)i * inner + ch;
             if (RARELY(!(bits_at(grad, size) << (64 - 8 * size + 1))))
                 continue;
             char *const element = to + at * bytes;
