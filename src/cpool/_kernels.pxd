@@ -51,6 +51,7 @@ cdef extern from "simd/cpool_simd.h" nogil:
         const cpool_tile *tile
         int64_t channel_tile
         int quick, far
+        int64_t next
         int64_t plane, line, results
         const int64_t *divisor_row
         const double *divisor

@@ -392,7 +392,7 @@ cdef class Call:
             c.row_off = ints(spec["row_off"])
         set_pool(&c.inner, spec["inner"])
         c.channels, c.channel_x, c.channel_out = spec["channels"], spec["channel_x"], spec["channel_out"]
-        c.channel_tile, c.quick, c.far = spec["channel_tile"], spec["quick"], spec["far"]
+        c.channel_tile, c.quick, c.far, c.next = spec["channel_tile"], spec["quick"], spec["far"], spec["next"]
         c.plane, c.line, c.results = spec["plane"], spec["line"], spec["results"]
         c.lanes = spec["lanes"]
         c.divisor_row = ints(spec["divisor_row"])

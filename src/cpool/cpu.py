@@ -223,6 +223,7 @@ FAR = 2**24  # bytes of an input from which on it is read in the order of memory
 FAR_OUT = 2**25  # bytes of a result that is better written past the caches, if that is all that is done
 WHOLE = 2048  # elements of its rows that are read from end to end
 FAR_LINE = 512  # elements of its lines, if rows are longer: what they need is not to be driven out of L1
+NEXT = 2**18  # bytes to the next plane, at most, that is asked for while this one is read
 FAR_ROW = 1024  # bytes of a pixel's channels, if there are several, for which that is worth it
 TILE = 32768  # bytes of results that are built in one piece, where many are alike
 MOST = 2**20  # bytes of results that one of them is built from
@@ -371,6 +372,12 @@ def _is_read_in_order(path: str, code: int, row: int) -> bool:
     if path == "rows":
         return code == F32
     return row >= FAR_ROW and (path != "pixels" or code in (F16, BF16, F32, I32, U32))
+
+
+def _next_plane(kept: tuple[Kept, ...], outer: tuple[Pooled, ...]) -> int:
+    """Bytes to the plane that is asked for next, where its rows aren't read in the order of memory."""
+    stride = kept[-1].x_stride if kept else 0
+    return stride if len(outer) > 1 and abs(stride) <= NEXT else 0
 
 
 def _far_line(windows: Windows, channels: int) -> int:
@@ -597,6 +604,7 @@ def build(plan: Plan) -> _kernels.Call:
         "channel_tile": channel_tile,
         "quick": max_rows * width <= TAPS,
         "far": far,
+        "next": _next_plane(kept, outer) if path == "rows" else 0,
         "lanes": plan.lanes,
         "tiles": tiles,
         "divisor_row": rows,

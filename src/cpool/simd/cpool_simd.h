@@ -49,6 +49,7 @@ typedef struct {
     int64_t plane;
     int add;       /* add to what acc holds, instead of starting from zero */
     int far;       /* rows come from beyond the caches: in the order of memory, then, and asked for early */
+    int64_t next;  /* bytes to the same rows of the next plane, which are asked for; or 0 */
 } cpool_job;
 
 /* Windows of one line: output i adds count[i] columns from start[i], `step` apart, c channels each. */
@@ -207,6 +208,7 @@ typedef struct cpool_call {
     const cpool_tile *tile;             /* PATH_ROWS: of the inner axis */
     int64_t channel_tile;               /* PATH_PIXELS and PATH_WIDE: channels at a time */
     int quick, far;                     /* PATH_PIXELS: windows have few taps; x is read in the order of memory */
+    int64_t next;                       /* PATH_ROWS: of a job */
     int64_t plane, line, results;       /* PATH_PLANES: elements of a plane and of a line of it, results, all neighbours */
     const int64_t *divisor_row;         /* which row of the divisor table outer window o uses */
     const double *divisor, *reciprocal; /* rows of inner.m entries */

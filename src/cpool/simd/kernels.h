@@ -66,7 +66,7 @@ static inline __attribute__((always_inline)) int NAME(strip)(const cpool_job *jo
     const int64_t *off = job->off;
     /* Rows of a few lines of cache each: the processor's own prefetching loses its way between them. */
     const int64_t pitch = cpool_pitch(job);
-    const int64_t ahead = cpool_ahead(pitch, cpool_rows_ahead(job, pitch));
+    const int64_t ahead = job->next ? job->next : cpool_ahead(pitch, cpool_rows_ahead(job, pitch));
 #define PREFETCH(p)                                                                                                \
     for (int u = 0; u < count; u += 64 / (8 * SIZE))                                                               \
     cpool_prefetch_second((p), ahead + 8 * SIZE * u)
@@ -390,6 +390,8 @@ static inline __attribute__((always_inline)) int NAME(thin_line)(const cpool_job
     (void)r; /* not every QUOTIENT looks at its divisors */
     for (int64_t k = 0; k < job->rows; k++) {
         const char *p = base + job->off[k];
+        if (job->next)
+            cpool_prefetch_second(p, job->next);
         a = XADD(a, n < 8 ? XLDN(p, n) : XLD(p));
         if (n > 8)
             b = XADD(b, XLDN(p + 8 * SIZE, n - 8));
@@ -445,6 +447,9 @@ static int NAME(planes)(const cpool_call *c, const char *x, int64_t x_step, int6
         from[k] = x + (k < planes ? k * x_step : 0);
     for (int64_t i = 0; i < n; i += 8) {
         X v[8];
+        if (!(i * SIZE % 64))
+            for (int k = 0; k < 8; k++) /* of the next eight planes */
+                cpool_prefetch_second(from[k] + i * SIZE, 8 * x_step);
         if (n - i >= 8)
             for (int k = 0; k < 8; k++)
                 v[k] = XLD(from[k] + i * SIZE);

@@ -261,7 +261,7 @@ static FORCED void run_keyed(const cpool_call *c, const char *x, char *out, int6
             for (int64_t r = 0; r < count; r++)
                 s->places[r] = row_place(c, at, r);
         placed = at->o;
-        cpool_job job = {k.line, rows, count, 1, 0, 0, NULL, 0, 0, 0};
+        cpool_job job = {k.line, rows, count, 1, 0, 0, NULL, 0, 0, 0, 0};
         if (!pixels) {
             const cpool_tile *tile = &c->tile[at->j];
             job.base += tile->column * c->inner.x_stride;

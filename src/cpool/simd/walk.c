@@ -217,6 +217,7 @@ static void prepare_slots(const cpool_call *c, scratch_map *s, int64_t slots)
         job->plane = c->acc_len;
         job->add = 0;
         job->far = c->far;
+        job->next = c->next;
         cpool_result *r = &s->results[g];
         r->sums = settled ? job->acc : s->sums + g * c->sums_len;
         r->plane = settled ? c->acc_len : c->group * c->sums_len;
@@ -447,7 +448,7 @@ static void run_global(const cpool_call *c, const char *x, char *out, cursor *at
     const int64_t out_step = last < 0 ? 0 : c->kept_out[last];
     while (units) {
         int64_t position = last < 0 ? 0 : at->kept[last], run = least(least(length - position, units), c->group);
-        cpool_job job = {x + at->x + start, rows, count, run, x_step, c->inner.count[0], s->acc, c->acc_len, 0, c->far};
+        cpool_job job = {x + at->x + start, rows, count, run, x_step, c->inner.count[0], s->acc, c->acc_len, 0, c->far, 0};
         c->kernels->lanes[c->type](&job, 1, s->sums, c->group);
         if (out_step == c->out_size || run == 1)
             s->results[0] = (cpool_result){s->sums, c->group, c->divisor, c->reciprocal, run, out + at->out, 1};
@@ -487,6 +488,7 @@ static void run_lanes(const cpool_call *c, const char *x, char *out, cursor *at,
             job->run = 1;
             job->run_step = 0;
             job->far = c->far;
+            job->next = 0;
             /* results side by side with the same row of divisors become one row */
             int64_t entry = c->divisor_row[at->o] * c->inner.m + at->j;
             char *to = out + at->out + at->j * c->inner.out_stride;
@@ -570,7 +572,7 @@ static void add_gathered(const cpool_call *c, scratch_map *s, const char *base, 
         for (int64_t i = 0, some; i < b.columns; i += some) {
             some = least(b.columns - i, piece);
             gather(s->tile, base + rows[r] + i * step, some, step, c->channels, c->channel_x, c->size, c->swap);
-            cpool_job lane = {s->tile, &zero, 1, some / CPOOL_LANES, lanes * c->size, lanes, s->acc, c->acc_len, 1, 0};
+            cpool_job lane = {s->tile, &zero, 1, some / CPOOL_LANES, lanes * c->size, lanes, s->acc, c->acc_len, 1, 0, 0};
             if (lane.run)
                 c->kernels->lines[c->type](&lane, 1, 0);
             lane.base += lane.run * lane.run_step;
@@ -586,7 +588,7 @@ static void add_lanes(const cpool_call *c, scratch_map *s, const char *base, con
 {
     const int64_t more = b.columns % CPOOL_LANES, step = c->inner.step * c->inner.x_stride;
     cpool_job lanes = {base, rows, b.rows, b.columns / CPOOL_LANES + 1, CPOOL_LANES * step, more * c->channels,
-                       s->acc, c->acc_len, 1, 0};
+                       s->acc, c->acc_len, 1, 0, 0};
     if (more)
         c->kernels->lines[c->type](&lanes, 1, 0);
     lanes.base += more * step;
@@ -603,7 +605,7 @@ static void sum_block(const cpool_call *c, const char *x, const cursor *at, bloc
     const int64_t *rows = list_rows(c, at->o, b.row, b.rows, s->rows);
     const int64_t step = c->inner.step * c->inner.x_stride;
     const char *base = x + at->x + (c->inner.start[at->j] + b.column * c->inner.step) * c->inner.x_stride;
-    cpool_job job = {base, rows, b.rows, 1, 0, b.columns, s->acc, c->acc_len, 0, c->far};
+    cpool_job job = {base, rows, b.rows, 1, 0, b.columns, s->acc, c->acc_len, 0, c->far, 0};
     if (c->lanes == 1) {
         job.base += at->t * c->channel_tile * c->channel_x;
         job.run = b.columns;
@@ -627,7 +629,7 @@ static void sum_block(const cpool_call *c, const char *x, const cursor *at, bloc
     (c->pack ? add_gathered : add_lanes)(c, s, base, rows, b);
     const int64_t start[8] = {0}, count[8] = {least(CPOOL_LANES, b.columns)};
     cpool_fold fold = {1, c->channels, 1, start, count, CPOOL_LANES / 8, 0, NULL, NULL, 0};
-    cpool_job line = {NULL, NULL, 0, 0, 0, 0, s->acc, c->acc_len, 0, 0};
+    cpool_job line = {NULL, NULL, 0, 0, 0, 0, s->acc, c->acc_len, 0, 0, 0};
     c->kernels->fold[c->type](&line, 1, &fold, sums, 0, plane);
 }
 
