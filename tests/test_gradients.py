@@ -61,6 +61,7 @@ from test_max import FOR_AVERAGES, LARGE, OPTIONS, max_of, strided_arguments, to
 import cpool
 from cpool import _kernels, arrays, cpu
 from cpool.plan import Division, plans
+from cpool.windows import transposed
 
 ORDERS = ("contiguous", "channels_last", "sparse")
 
@@ -563,6 +564,17 @@ def test_axes_may_be_named_in_any_order(simd):
         options = {"stride": 2, "padding": 1, "ceil_mode": True, "count_include_pad": False, "axes": axes}
         average("float64", "avg_pool", (3, 2, 7, 11), tuple({0: 2, 2: 3, 3: 5}[a] for a in axes), **options)
         maximum("float32", "adaptive_max_pool", (3, 2, 7, 11), tuple(sizes[a] for a in axes), axes=axes)
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_the_gradient_of_windows_of_one_element_is_a_copy(dtype, last, simd):
+    """And a zero is +0."""
+    grad, options = sample(dtype, (3, 5, 7, 9)), {"data_format": "channels_last"} if last else {}
+    grad.reshape(-1)[3] = -0.0
+    for backward, args in ((cpool.adaptive_avg_pool2d_backward, ()), (cpool.avg_pool2d_backward, (1,))):
+        assert_same_bits(backward(grad, grad.shape, *args, **options), grad + grad.dtype.type(0))
+    assert transposed(cpool.windows(7, 7)).as_strided() == (1, 1)  # by which the plan knows it
 
 
 def test_empty_gradients(simd):

@@ -518,7 +518,7 @@ def build(plan: Plan) -> _kernels.Call:
         and not pack
         and channel_out == out_size
         and plan.item == plan.out_item
-        and plan.divisor is None
+        and plan.divisor in (None, 1)
         and (code <= F64 or plan.reducer == "max")
     ):
         path = "copy"

@@ -403,7 +403,7 @@ def transposed(table: Windows) -> Windows:
         until = np.searchsorted(table.starts[which], here, side="right")
         sizes[here] = np.maximum(until - after, 0)
         first[here] = which[np.minimum(after, len(which) - 1)]
-    return Windows(m, first, sizes, np.ones(table.length, np.int64), step)
+    return _table(m, first, sizes, np.ones(table.length, np.int64), step)
 
 
 def part(table: Windows, first: int, last: int) -> tuple[Windows, int, int]:
