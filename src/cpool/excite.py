@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -115,14 +114,10 @@ def _bias(argument: str, value: Any, length: int) -> Array:
 # ---- the parts -----------------------------------------------------------------------------------
 
 
-def _pieces(x: Array, batch: int) -> Iterator[Any]:
+def _pieces(x: Array, batch: int) -> list[Any]:
     """All of x at once, or so many images that what was read for the averages is still in L3 when it is scaled."""
     images = PIECE // (x.nbytes // len(x)) if x.nbytes > BEYOND_L3 and batch else 0
-    if not images:
-        yield ...
-    else:
-        for first in range(0, len(x), images):
-            yield slice(first, first + images)
+    return [slice(first, first + images) for first in range(0, len(x), images)] if images else [...]
 
 
 def _scale(x: Array, g: Array, result: Array, wide: np.dtype[Any], batch: int) -> None:
@@ -240,10 +235,11 @@ def excite(
         if target is not None and result is not target:
             arrays.assign(target, result)
         return result if target is None else out
-    if target is not None and array.nbytes > BEYOND_L3:  # what is written first is read before the last piece
+    pieces = _pieces(array, batch)
+    if target is not None and len(pieces) > 1:  # they are read again when a part of the result is there
         weights = weights.apart_from(result)
     w1, b1, w2, b2 = weights
-    for images in _pieces(array, batch):
+    for images in pieces:
         part = array[images]
         s = functional.global_avg_pool(part, data_format=data_format, dtype=np.float64)
         if not part.size:

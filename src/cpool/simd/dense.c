@@ -64,8 +64,7 @@ static void sums_of(const cpool_dense *d, const double *x, int64_t images, int64
 
 void cpool_dense_run(const cpool_dense *d, int64_t begin, int64_t end, void *scratch)
 {
-    double *turned = (double *)(((uintptr_t)scratch + 63) & ~(uintptr_t)63);
-    int64_t there = -1; /* the first of the rows that are turned */
+    double *turned = (double *)cpool_aligned(scratch);
     for (int64_t unit = begin; unit < end; unit++) { /* rows of weights stay in cache for all of the batch */
         const int64_t first = unit / groups(d) * ROWS, image = unit % groups(d) * IMAGES;
         const int64_t last = least(first + ROWS, d->rows), images = least(d->batch - image, IMAGES), rows = last - first;
@@ -73,9 +72,8 @@ void cpool_dense_run(const cpool_dense *d, int64_t begin, int64_t end, void *scr
         const double *x = d->x + image * d->terms;
         double to[IMAGES * ROWS];
         if (is_turned(d)) {
-            if (first != there)
+            if (unit == begin || !image) /* these rows' first */
                 turn(d, first, last, turned);
-            there = first;
             sums_of_turned(d, x, images, turned, to, step);
         } else {
             sums_of(d, x, images, first, last, to);

@@ -69,7 +69,7 @@ static void run_divided(const cpool_call *c, const cpool_division *d, const char
                         int64_t end, void *scratch)
 {
     const int64_t per_plane = c->units / d->planes, size = d->length * d->inner, most = planes_at_once(d);
-    double *wide = (double *)(((uintptr_t)scratch + 63) & ~(uintptr_t)63);
+    double *wide = (double *)cpool_aligned(scratch);
     while (begin < end) {
         const int64_t plane = begin / per_plane, stop = (plane + most) * per_plane < end ? (plane + most) * per_plane : end;
         int64_t first = 0, last = d->length;
@@ -185,7 +185,7 @@ static void run_spread(const cpool_work *w, const char *x, char *out, int64_t be
     const int last = s->axes - 1;
     const int64_t units = c->units / (c->lines * s->pieces), at_once = pieces_at_once(s), most = built_at_once(s);
     const int64_t length = s->at[last][s->m[last]], step = least(length, most / s->block), together = neighbours(c, s, most);
-    char *tile = (char *)(((uintptr_t)scratch + 63) & ~(uintptr_t)63), *once = tile + most + ONCE + 64;
+    char *tile = (char *)cpool_aligned(scratch), *once = tile + most + ONCE + 64;
     char *rest = once + at_once * s->bytes + 64;
     for (int64_t some; begin < end; begin += some) {
         some = least(end - begin, at_once);

@@ -8,6 +8,9 @@
 
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
+/* Where a line of cache begins, at or behind p: scratch is 64 bytes longer than what it is for. */
+static inline void *cpool_aligned(void *p) { return (void *)(((uintptr_t)p + 63) & ~(uintptr_t)63); }
+
 /* What will be read soon, if it is there at all: a prefetch never faults. Into the first cache, or the second only. */
 #if defined(__GNUC__) || defined(__clang__)
 #define CPOOL_PREFETCH(p, ahead, level) __builtin_prefetch((const void *)((uintptr_t)(p) + (uintptr_t)(ahead)), 0, level)

@@ -45,8 +45,7 @@ int64_t cpool_scratch_bytes(const cpool_call *c) { return map_scratch(c, NULL, N
 static scratch_map scratch_of(const cpool_call *c, void *scratch)
 {
     scratch_map map;
-    uintptr_t aligned = ((uintptr_t)scratch + 63) & ~(uintptr_t)63;
-    map_scratch(c, (char *)aligned, &map);
+    map_scratch(c, (char *)cpool_aligned(scratch), &map);
     map.odd = 0;
     return map;
 }
