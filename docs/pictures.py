@@ -192,8 +192,10 @@ def call() -> str:
     middle = left + width / 2
     steps = (
         ("cpool.adaptive_avg_pool2d(x, 7)", "what a user writes", "outside"),
-        ("functional.py", "takes the arguments apart; asks whether this was called before", ""),
+        ("functional.py", "its signature, a line of work", ""),
+        ("calls.py", "asks whether this was called before", ""),
         ("arrays.py", "x as a plain array over the same memory; what comes out", ""),
+        ("rules.py", "what the arguments mean: axes, their windows, the divisor", ""),
         ("windows.py", "a table of windows for each pooled axis", ""),
         ("plan.py", "axes, strides, tables, divisors, types; made once, kept", ""),
         ("dispatch.py", "which backend and device runs it, and why", ""),

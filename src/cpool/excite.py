@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from . import _kernels, arrays, cpu, functional
 from .errors import bad_kind, bad_value
 from .plan import Cache, memory_order
+from .rules import LETTERS, batch_axes, is_last
 
 Array = NDArray[Any]
 
@@ -137,10 +138,10 @@ def _scale(x: Array, g: Array, result: Array, wide: np.dtype[Any], batch: int) -
 
 def _layout(shape: tuple[int, ...], data_format: Any) -> tuple[int, tuple[int, ...]]:
     """How many axes are batch (none or one), and all axes as batch, channels, spatial ones."""
-    last = functional._is_last(data_format, None)
+    last = is_last(data_format, None)
     ndim = len(shape)
     if data_format.isupper():
-        batch = functional._batch_axes(shape, data_format)
+        batch = batch_axes(shape, data_format)
     else:
         batch = 1
         if not 3 <= ndim <= 5:
@@ -219,7 +220,7 @@ def excite(
     )
     if kept[-1] != len(weights.w2):
         wanted = f"w1 and w2 are for {len(weights.w2)} channels, which lie on axis {order[batch]}"
-        letters = functional.LETTERS.get(array.ndim - 1)
+        letters = LETTERS.get(array.ndim - 1)
         if data_format == "channels_first" and array.shape[0] == len(weights.w2) and letters:
             wanted += f'; if the first one has them, without a batch, data_format="C{letters}" would do'
         bad_value("x", array.shape, wanted)

@@ -9,33 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _kernels, arrays, cpu, dispatch, functional, measured
+from . import _kernels, arrays, calls, cpu, dispatch, functional, measured, rules
 from .errors import bad_kind, bad_value
 from .plan import Plan, plans, product
 
-OPERATIONS: dict[str, Callable[..., Any]] = {
-    name: getattr(functional, name)
-    for name in (
-        "adaptive_avg_pool",
-        "adaptive_avg_pool1d",
-        "adaptive_avg_pool2d",
-        "adaptive_avg_pool3d",
-        "avg_pool",
-        "avg_pool1d",
-        "avg_pool2d",
-        "avg_pool3d",
-        "global_avg_pool",
-        "adaptive_max_pool",
-        "adaptive_max_pool1d",
-        "adaptive_max_pool2d",
-        "adaptive_max_pool3d",
-        "max_pool",
-        "max_pool1d",
-        "max_pool2d",
-        "max_pool3d",
-        "global_max_pool",
-    )
-}
+OPERATIONS: dict[str, Callable[..., Any]] = {op.name: getattr(functional, op.name) for op in rules.OPERATIONS}
 
 
 def _plan(
@@ -49,7 +27,7 @@ def _plan(
         function = operation
     else:
         bad_kind("operation", operation, "a pooling function of cpool or its name is needed")
-    wanted = functional.PlanOnly(options.pop("out", None))
+    wanted = calls.PlanOnly(options.pop("out", None))
     plan, array, choice = function(x, *args, out=wanted, **options)
     return plan, array, choice
 
@@ -67,7 +45,7 @@ class Prepared(_kernels.Ready):
     def otherwise(self, x: Any, out: Any) -> Any:
         """Pool x the long way: it lies otherwise in memory, or the result does."""
         if self._squeeze is not None:
-            return functional.without_axes(self._squeeze, self.plan.out_shape, x, out, self._whole)
+            return calls.without_axes(self._squeeze, self.plan.out_shape, x, out, self._whole)
         return self._whole(x, out)
 
     def _whole(self, x: Any, out: Any) -> Any:
@@ -86,7 +64,7 @@ class Prepared(_kernels.Ready):
         if arrays.is_device_array(array) or choice.why == dispatch.OWN:
             choice = dispatch.choose(None, array)
         if plan.indexed:
-            return functional.run_indexed(self._laid(array, None), array, wrap, out, choice)
+            return calls.run_indexed(self._laid(array, None), array, wrap, out, choice)
         if out is None:
             result = dispatch.run(self._laid(array, None), array, None, choice)
             return result if wrap is None else wrap(result)
@@ -95,7 +73,7 @@ class Prepared(_kernels.Ready):
         arrays.check_out(target, plan.out_shape)
         if not arrays.same_type(target.dtype, plan.out_dtype):
             bad_kind("out", target.dtype, f"the result has dtype {arrays.name_of(plan.out_dtype)}")
-        functional.write(self._laid(array, target), array, target, choice, lambda: self._laid(array, None))
+        calls.write(self._laid(array, target), array, target, choice, lambda: self._laid(array, None))
         return out
 
     def _laid(self, x: NDArray[Any], out: NDArray[Any] | None) -> Plan:

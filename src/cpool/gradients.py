@@ -3,17 +3,18 @@ the largest are added where the indices say."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _kernels, arrays, cpu, dispatch, functional
+from . import _kernels, arrays, cpu, dispatch
+from .calls import plan_between
 from .errors import bad_kind, bad_value
-from .functional import Ints, Operation, Padding
 from .plan import Cache, Division, Plan, check_size, kinds, memory_order, packed_strides, plans, product
+from .rules import Operation, check_pooled, freeze, named_axes, result_shape, spatial_axes, tables_of
 from .windows import Windows, as_flag, as_int, transposed, windows
 
 Array = NDArray[Any]
@@ -66,10 +67,10 @@ def _windows_of(op: Operation, args: tuple[Any, ...], shape: Shape, grad: Shape)
             bad_value("grad", grad, f"as many axes as x has ({len(shape)}) are needed")
         args = (tuple(grad[a] or (None if shape[a] == 0 else 0) for a in axes), *args)  # empty ones were kept
     axes, specs, divisor = _axes_of(lambda: op.rule(shape, args))
-    wanted = functional.result_shape(shape, axes, specs)
+    wanted = result_shape(shape, axes, specs)
     if grad != wanted:
         bad_value("grad", grad, f"{op.name} of {shape} has shape {wanted}")
-    return axes, functional.tables_of(specs), divisor
+    return axes, tables_of(specs), divisor
 
 
 def _check_out(out: Any, grad: Array, shape: Shape, dtype: np.dtype[Any]) -> Array:
@@ -99,7 +100,8 @@ def _keep(op: Operation, args: tuple[Any, ...], keepdims: Any, shape: Shape, **p
 # ---- averages --------------------------------------------------------------------------------------
 
 
-def _avg(op: Operation, args: tuple[Any, ...], grad: Any, input_shape: Any, out: Any, backend: Any) -> Any:
+def of_average(op: Operation, args: tuple[Any, ...], grad: Any, input_shape: Any, out: Any, backend: Any) -> Any:
+    """The gradient of an average."""
     if backend is None and dispatch.is_default():
         result = _kernels.again(op.back, (input_shape, *args), grad, out)
         if result is not None:
@@ -107,7 +109,7 @@ def _avg(op: Operation, args: tuple[Any, ...], grad: Any, input_shape: Any, out:
     array, wrap, shape = _admit(grad, input_shape, ("float", "complex"))
     choice = dispatch.choose(backend, array)
     dtype = arrays.native(array.dtype)
-    frozen = functional._frozen(args)
+    frozen = freeze(args)
     target = None if out is None else _check_out(out, array, shape, dtype)
     axes, divisors, back = _recipe(op, frozen, shape, array.shape)
     into = target
@@ -134,6 +136,15 @@ def _avg(op: Operation, args: tuple[Any, ...], grad: Any, input_shape: Any, out:
             arrays.assign(target, into)
         return out
     return into if wrap is None else wrap(into)
+
+
+def of_global_average(
+    op: Operation, data_format: Any, keepdims: Any, grad: Any, input_shape: Any, out: Any, backend: Any
+) -> Any:
+    """The gradient of a global average, which may lack the axes it was taken over."""
+    if keepdims is not True:
+        (grad,) = _keep(op, (data_format,), keepdims, _as_shape(input_shape), grad=grad)
+    return of_average(op, (data_format,), grad, input_shape, out, backend)
 
 
 def _recipe(op: Operation, args: tuple[Any, ...], shape: Shape, grad: Shape) -> tuple[Shape, Array, Tables]:
@@ -210,7 +221,7 @@ def _plan_elsewhere(
     def make() -> tuple[Plan, int]:
         one = divisors.size == 1 or not grad.size
         divisor = int(divisors.reshape(-1)[0]) if divisors.size == 1 else 1
-        plan = functional.plan_between(
+        plan = plan_between(
             op.back, "avg", grad, into.shape, into.dtype, into.strides, axes, back, divisor, indexed=not one
         )
         if not one:
@@ -237,9 +248,7 @@ def _plan_to(
     op: Operation, axes: Shape, back: Tables, divisor: int, grad: Array, into: Array, *, wide: bool = False
 ) -> Plan:
     """An average, by the transposed tables."""
-    return functional.plan_between(
-        op.back, "avg", grad, into.shape, into.dtype, into.strides, axes, back, divisor, wide=wide
-    )
+    return plan_between(op.back, "avg", grad, into.shape, into.dtype, into.strides, axes, back, divisor, wide=wide)
 
 
 def _gather_divided(
@@ -300,9 +309,10 @@ def _gather_pairs(
 # ---- the largest -----------------------------------------------------------------------------------
 
 
-def _max(
+def of_largest(
     op: Operation, rank: int, where: Any, grad: Any, indices: Any, input_shape: Any, out: Any, backend: Any
 ) -> Any:
+    """The gradient of the largest, of the numbered form of this rank, or, if it is 0, over the axes `where`."""
     if backend is None and dispatch.is_default():
         result = _kernels.again(op.back, (input_shape, where), grad, out, indices)
         if result is not None:
@@ -357,12 +367,22 @@ def _max(
     if result is None:
         _bad_index(arrays.admit("indices", indices)[0][(places < 0) | (places >= length)][0], length)
     if gradients is grad and elements is indices:
-        _kernels.remember(op.back, (shape, functional._frozen(where)), array, scatter)
+        _kernels.remember(op.back, (shape, freeze(where)), array, scatter)
     if target is not None:
         if not direct:
             target[...] = result
         return out
     return result if wrap is None else wrap(result)
+
+
+def of_global_largest(
+    op: Operation, data_format: Any, keepdims: Any, grad: Any, indices: Any, input_shape: Any, out: Any, backend: Any
+) -> Any:
+    """The gradient of a global maximum; it and the indices may lack the axes it was taken over."""
+    shape = _as_shape(input_shape)
+    grad, indices = _keep(op, (data_format,), keepdims, shape, grad=grad, indices=indices)
+    axes = _axes_of(lambda: op.rule(shape, (data_format,)))[0]
+    return of_largest(op, 0, axes, grad, indices, input_shape, out, backend)
 
 
 def _bad_index(wrong: Any, length: int) -> NoReturn:
@@ -377,9 +397,9 @@ def _packed(array: Array, order: Shape) -> Array:
 
 
 def _max_axes(name: str, rank: int, where: Any, shape: Shape, grad: Shape) -> Shape:
-    axes = functional._spatial(shape, rank, name, where) if rank else functional._axes(shape, functional._frozen(where))
+    axes = spatial_axes(shape, rank, name, where) if rank else named_axes(shape, freeze(where))
     kept = name.startswith("adaptive") and len(grad) == len(shape)  # what is empty was kept, or was refused
-    functional._check_pooled(shape, tuple(a for a in axes if not (kept and grad[a] == 0)))
+    check_pooled(shape, tuple(a for a in axes if not (kept and grad[a] == 0)))
     return axes
 
 
@@ -404,377 +424,3 @@ def _admit_indices(indices: Any, grad: Array) -> Array:
         return arrays.as_indices(places)
     places = places.astype(np.int64, copy=False)
     return places if places.flags.aligned else places.copy()
-
-
-# ---- one for each operation -----------------------------------------------------------------------
-
-
-def adaptive_avg_pool_backward(
-    grad: Any, input_shape: Sequence[int], *, axes: Ints | None = None, out: Any = None, backend: Any = None
-) -> Any:
-    """The gradient of `adaptive_avg_pool` with respect to x.
-
-    `grad` has the shape of the result, `input_shape` is that of x; the output size is the gradient's own.
-    Element i gets the outputs whose windows hold it, each divided as it was.
-
-    >>> import numpy as np, cpool
-    >>> cpool.adaptive_avg_pool_backward(np.ones(3), (5,))
-    array([0.5       , 0.83333333, 0.33333333, 0.83333333, 0.5       ])
-    """
-    return _avg(functional._ADAPTIVE_AVG[0], (axes,), grad, input_shape, out, backend)
-
-
-def adaptive_avg_pool1d_backward(
-    grad: Any, input_shape: Sequence[int], *, data_format: str = "channels_first", out: Any = None, backend: Any = None
-) -> Any:
-    """The gradient of `adaptive_avg_pool1d` with respect to x.
-
-    >>> import numpy as np, cpool
-    >>> cpool.adaptive_avg_pool1d_backward(np.ones((1, 3)), (1, 5))
-    array([[0.5       , 0.83333333, 0.33333333, 0.83333333, 0.5       ]])
-    """
-    return _avg(functional._ADAPTIVE_AVG[1], (data_format,), grad, input_shape, out, backend)
-
-
-def adaptive_avg_pool2d_backward(
-    grad: Any, input_shape: Sequence[int], *, data_format: str = "channels_first", out: Any = None, backend: Any = None
-) -> Any:
-    """The gradient of `adaptive_avg_pool2d` with respect to x.
-
-    >>> import numpy as np, cpool
-    >>> grad = np.ones((8, 64, 7, 7), np.float32)
-    >>> cpool.adaptive_avg_pool2d_backward(grad, (8, 64, 10, 9)).shape
-    (8, 64, 10, 9)
-    """
-    return _avg(functional._ADAPTIVE_AVG[2], (data_format,), grad, input_shape, out, backend)
-
-
-def adaptive_avg_pool3d_backward(
-    grad: Any, input_shape: Sequence[int], *, data_format: str = "channels_first", out: Any = None, backend: Any = None
-) -> Any:
-    """The gradient of `adaptive_avg_pool3d` with respect to x.
-
-    >>> import numpy as np, cpool
-    >>> grad = np.ones((1, 2, 2, 2), np.float32)
-    >>> float(cpool.adaptive_avg_pool3d_backward(grad, (1, 4, 4, 4))[0, 0, 0, 0])
-    0.125
-    """
-    return _avg(functional._ADAPTIVE_AVG[3], (data_format,), grad, input_shape, out, backend)
-
-
-def avg_pool_backward(
-    grad: Any,
-    input_shape: Sequence[int],
-    kernel_size: Ints,
-    stride: Ints | None = None,
-    padding: Padding = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool | None = None,
-    divisor_override: int | None = None,
-    *,
-    dilation: Ints = 1,
-    axes: Ints | None = None,
-    out: Any = None,
-    backend: Any = None,
-) -> Any:
-    """The gradient of `avg_pool` with respect to x.
-
-    `grad` has the shape of the result, `input_shape` is that of x; the other arguments are those of the call.
-
-    >>> import numpy as np, cpool
-    >>> cpool.avg_pool_backward(np.ones(2), (5,), 3, 2)
-    array([0.33333333, 0.33333333, 0.66666667, 0.33333333, 0.33333333])
-    """
-    args = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, dilation, axes)
-    return _avg(functional._AVG[0], args, grad, input_shape, out, backend)
-
-
-def avg_pool1d_backward(
-    grad: Any,
-    input_shape: Sequence[int],
-    kernel_size: Ints,
-    stride: Ints | None = None,
-    padding: Padding = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool | None = None,
-    divisor_override: int | None = None,
-    *,
-    dilation: Ints = 1,
-    data_format: str = "channels_first",
-    out: Any = None,
-    backend: Any = None,
-) -> Any:
-    """The gradient of `avg_pool1d` with respect to x.
-
-    >>> import numpy as np, cpool
-    >>> cpool.avg_pool1d_backward(np.ones((1, 3)), (1, 6), 2)
-    array([[0.5, 0.5, 0.5, 0.5, 0.5, 0.5]])
-    """
-    args = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, dilation, data_format)
-    return _avg(functional._AVG[1], args, grad, input_shape, out, backend)
-
-
-def avg_pool2d_backward(
-    grad: Any,
-    input_shape: Sequence[int],
-    kernel_size: Ints,
-    stride: Ints | None = None,
-    padding: Padding = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool | None = None,
-    divisor_override: int | None = None,
-    *,
-    dilation: Ints = 1,
-    data_format: str = "channels_first",
-    out: Any = None,
-    backend: Any = None,
-) -> Any:
-    """The gradient of `avg_pool2d` with respect to x.
-
-    >>> import numpy as np, cpool
-    >>> cpool.avg_pool2d_backward(np.ones((1, 1, 2)), (1, 2, 3), 2, 1)
-    array([[[0.25, 0.5 , 0.25],
-            [0.25, 0.5 , 0.25]]])
-    """
-    args = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, dilation, data_format)
-    return _avg(functional._AVG[2], args, grad, input_shape, out, backend)
-
-
-def avg_pool3d_backward(
-    grad: Any,
-    input_shape: Sequence[int],
-    kernel_size: Ints,
-    stride: Ints | None = None,
-    padding: Padding = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool | None = None,
-    divisor_override: int | None = None,
-    *,
-    dilation: Ints = 1,
-    data_format: str = "channels_first",
-    out: Any = None,
-    backend: Any = None,
-) -> Any:
-    """The gradient of `avg_pool3d` with respect to x.
-
-    >>> import numpy as np, cpool
-    >>> cpool.avg_pool3d_backward(np.ones((1, 2, 2, 2)), (1, 4, 4, 4), 2).shape
-    (1, 4, 4, 4)
-    """
-    args = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, dilation, data_format)
-    return _avg(functional._AVG[3], args, grad, input_shape, out, backend)
-
-
-def global_avg_pool_backward(
-    grad: Any,
-    input_shape: Sequence[int],
-    *,
-    data_format: str = "channels_first",
-    keepdims: bool = True,
-    out: Any = None,
-    backend: Any = None,
-) -> Any:
-    """The gradient of `global_avg_pool` with respect to x.
-
-    >>> import numpy as np, cpool
-    >>> cpool.global_avg_pool_backward(np.array([[4.0, 8.0]]), (1, 2, 4), keepdims=False)
-    array([[[1., 1., 1., 1.],
-            [2., 2., 2., 2.]]])
-    """
-    op = functional._GLOBAL_AVG
-    if keepdims is True:
-        return _avg(op, (data_format,), grad, input_shape, out, backend)
-    (grad,) = _keep(op, (data_format,), keepdims, _as_shape(input_shape), grad=grad)
-    return _avg(op, (data_format,), grad, input_shape, out, backend)
-
-
-def adaptive_max_pool_backward(
-    grad: Any,
-    indices: Any,
-    input_shape: Sequence[int],
-    *,
-    axes: Ints | None = None,
-    out: Any = None,
-    backend: Any = None,
-) -> Any:
-    """The gradient of `adaptive_max_pool` with respect to x.
-
-    `grad` has the shape of the result, `indices` are what `return_indices=True` gave, `input_shape` is the shape
-    of x. Of the indices only this is asked: that they lie in their planes.
-
-    >>> import numpy as np, cpool
-    >>> x = np.array([3.0, 5.0, 7.0, 1.0, 4.0])
-    >>> values, indices = cpool.adaptive_max_pool(x, 3, return_indices=True)
-    >>> cpool.adaptive_max_pool_backward(np.ones(3), indices, x.shape)
-    array([0., 1., 1., 0., 1.])
-    """
-    return _max(functional._ADAPTIVE_MAX[0], 0, axes, grad, indices, input_shape, out, backend)
-
-
-def adaptive_max_pool1d_backward(
-    grad: Any,
-    indices: Any,
-    input_shape: Sequence[int],
-    *,
-    data_format: str = "channels_first",
-    out: Any = None,
-    backend: Any = None,
-) -> Any:
-    """The gradient of `adaptive_max_pool1d` with respect to x.
-
-    >>> import numpy as np, cpool
-    >>> x = np.array([[3.0, 5.0, 7.0, 1.0, 4.0]])
-    >>> values, indices = cpool.adaptive_max_pool1d(x, 3, return_indices=True)
-    >>> cpool.adaptive_max_pool1d_backward(values, indices, x.shape)
-    array([[0., 5., 7., 0., 4.]])
-    """
-    return _max(functional._ADAPTIVE_MAX[1], 1, data_format, grad, indices, input_shape, out, backend)
-
-
-def adaptive_max_pool2d_backward(
-    grad: Any,
-    indices: Any,
-    input_shape: Sequence[int],
-    *,
-    data_format: str = "channels_first",
-    out: Any = None,
-    backend: Any = None,
-) -> Any:
-    """The gradient of `adaptive_max_pool2d` with respect to x.
-
-    >>> import numpy as np, cpool
-    >>> x = np.arange(12.0).reshape(1, 3, 4)
-    >>> values, indices = cpool.adaptive_max_pool2d(x, 2, return_indices=True)
-    >>> cpool.adaptive_max_pool2d_backward(np.ones((1, 2, 2)), indices, x.shape)
-    array([[[0., 0., 0., 0.],
-            [0., 1., 0., 1.],
-            [0., 1., 0., 1.]]])
-    """
-    return _max(functional._ADAPTIVE_MAX[2], 2, data_format, grad, indices, input_shape, out, backend)
-
-
-def adaptive_max_pool3d_backward(
-    grad: Any,
-    indices: Any,
-    input_shape: Sequence[int],
-    *,
-    data_format: str = "channels_first",
-    out: Any = None,
-    backend: Any = None,
-) -> Any:
-    """The gradient of `adaptive_max_pool3d` with respect to x.
-
-    >>> import numpy as np, cpool
-    >>> x = np.random.rand(2, 7, 7, 7)
-    >>> values, indices = cpool.adaptive_max_pool3d(x, 2, return_indices=True)
-    >>> cpool.adaptive_max_pool3d_backward(values, indices, x.shape).shape
-    (2, 7, 7, 7)
-    """
-    return _max(functional._ADAPTIVE_MAX[3], 3, data_format, grad, indices, input_shape, out, backend)
-
-
-def max_pool_backward(
-    grad: Any,
-    indices: Any,
-    input_shape: Sequence[int],
-    *,
-    axes: Ints | None = None,
-    out: Any = None,
-    backend: Any = None,
-) -> Any:
-    """The gradient of `max_pool` with respect to x: where windows overlap, gradients are added.
-
-    >>> import numpy as np, cpool
-    >>> x = np.array([3.0, 5.0, 7.0, 1.0, 4.0])
-    >>> values, indices = cpool.max_pool(x, 3, 1, return_indices=True)
-    >>> cpool.max_pool_backward(np.ones(3), indices, x.shape)
-    array([0., 0., 3., 0., 0.])
-    """
-    return _max(functional._MAX[0], 0, axes, grad, indices, input_shape, out, backend)
-
-
-def max_pool1d_backward(
-    grad: Any,
-    indices: Any,
-    input_shape: Sequence[int],
-    *,
-    data_format: str = "channels_first",
-    out: Any = None,
-    backend: Any = None,
-) -> Any:
-    """The gradient of `max_pool1d` with respect to x.
-
-    >>> import numpy as np, cpool
-    >>> x = np.array([[3.0, 5.0, 7.0, 1.0, 4.0, 6.0]])
-    >>> values, indices = cpool.max_pool1d(x, 2, return_indices=True)
-    >>> cpool.max_pool1d_backward(values, indices, x.shape)
-    array([[0., 5., 7., 0., 0., 6.]])
-    """
-    return _max(functional._MAX[1], 1, data_format, grad, indices, input_shape, out, backend)
-
-
-def max_pool2d_backward(
-    grad: Any,
-    indices: Any,
-    input_shape: Sequence[int],
-    *,
-    data_format: str = "channels_first",
-    out: Any = None,
-    backend: Any = None,
-) -> Any:
-    """The gradient of `max_pool2d` with respect to x.
-
-    >>> import numpy as np, cpool
-    >>> x = np.arange(9.0).reshape(1, 3, 3)
-    >>> values, indices = cpool.max_pool2d(x, 2, 1, return_indices=True)
-    >>> cpool.max_pool2d_backward(np.ones((1, 2, 2)), indices, x.shape)
-    array([[[0., 0., 0.],
-            [0., 1., 1.],
-            [0., 1., 1.]]])
-    """
-    return _max(functional._MAX[2], 2, data_format, grad, indices, input_shape, out, backend)
-
-
-def max_pool3d_backward(
-    grad: Any,
-    indices: Any,
-    input_shape: Sequence[int],
-    *,
-    data_format: str = "channels_first",
-    out: Any = None,
-    backend: Any = None,
-) -> Any:
-    """The gradient of `max_pool3d` with respect to x.
-
-    >>> import numpy as np, cpool
-    >>> x = np.random.rand(2, 4, 4, 4)
-    >>> values, indices = cpool.max_pool3d(x, 2, return_indices=True)
-    >>> cpool.max_pool3d_backward(values, indices, x.shape).shape
-    (2, 4, 4, 4)
-    """
-    return _max(functional._MAX[3], 3, data_format, grad, indices, input_shape, out, backend)
-
-
-def global_max_pool_backward(
-    grad: Any,
-    indices: Any,
-    input_shape: Sequence[int],
-    *,
-    data_format: str = "channels_first",
-    keepdims: bool = True,
-    out: Any = None,
-    backend: Any = None,
-) -> Any:
-    """The gradient of `global_max_pool` with respect to x.
-
-    >>> import numpy as np, cpool
-    >>> x = np.arange(6.0).reshape(1, 2, 3)
-    >>> values, indices = cpool.global_max_pool(x, keepdims=False, return_indices=True)
-    >>> cpool.global_max_pool_backward(values, indices, x.shape, keepdims=False)
-    array([[[0., 0., 2.],
-            [0., 0., 5.]]])
-    """
-    op, shape = functional._GLOBAL_MAX, _as_shape(input_shape)
-    grad, indices = _keep(op, (data_format,), keepdims, shape, grad=grad, indices=indices)
-    axes = _axes_of(lambda: op.rule(shape, (data_format,)))[0]
-    return _max(op, 0, axes, grad, indices, input_shape, out, backend)

@@ -22,7 +22,7 @@ import numpy as np
 from . import arrays, dispatch, excite, functional
 from .errors import bad_kind, bad_value
 from .explain import prepare
-from .functional import Ints, Padding, Size
+from .rules import Ints, Padding, Size, as_divisor, as_paddings, as_sizes, freeze, is_last, one_per_axis
 from .windows import as_flag, check_count, check_positive, padding_pair
 
 __all__ = [
@@ -50,26 +50,26 @@ HELD = 4  # prepared calls that a layer keeps
 
 
 def _output_size(argument: str, value: Any, rank: Any) -> Any:
-    for size in functional._sizes(value, rank):
+    for size in as_sizes(value, rank):
         if size is not None:
             check_count(argument, size)
     return value
 
 
 def _positive(argument: str, value: Any, rank: Any) -> Any:
-    for n in functional._one_per_axis(argument, value, rank, "an int is needed"):
+    for n in one_per_axis(argument, value, rank, "an int is needed"):
         check_positive(argument, n)
     return value
 
 
 def _stride(argument: str, value: Any, rank: Any) -> Any:
-    steps = functional._one_per_axis(argument, value, rank, "an int or None (the kernel_size) is needed")
+    steps = one_per_axis(argument, value, rank, "an int or None (the kernel_size) is needed")
     _positive(argument, tuple(1 if n is None else n for n in steps), rank)
     return value
 
 
 def _padding(argument: str, value: Any, rank: Any) -> Any:
-    for p in functional._paddings(value, rank):
+    for p in as_paddings(value, rank):
         padding_pair(1, 1, 1, 1, p, False, value)
     return value
 
@@ -79,11 +79,11 @@ def _flag(argument: str, value: Any, rank: Any) -> bool:
 
 
 def _divisor(argument: str, value: Any, rank: Any) -> Any:
-    return functional._override(value)
+    return as_divisor(value)
 
 
 def _data_format(argument: str, value: Any, rank: Any) -> Any:
-    functional._is_last(value, rank)
+    is_last(value, rank)
     return value
 
 
@@ -161,7 +161,7 @@ class _Pool(_Layer):
 
     def __post_init__(self) -> None:
         for name, value in self._arguments().items():
-            lasting = value if isinstance(value, type) else functional._frozen(value)  # np.uint8 has an __index__
+            lasting = value if isinstance(value, type) else freeze(value)  # np.uint8 has an __index__
             self.__dict__[name] = CHECKS[name](name, lasting, self._rank)
 
     def _fields(self) -> tuple[Field[Any], ...]:
@@ -308,8 +308,7 @@ class _Strided(_Pool):
             padding_pair(1, 1, 1, 1, self.padding, self.ceil_mode)
             return
         each = (
-            functional._one_per_axis("", value, self._rank or 1, "")
-            for value in (self.kernel_size, self.dilation, self.padding)
+            one_per_axis("", value, self._rank or 1, "") for value in (self.kernel_size, self.dilation, self.padding)
         )
         for k, d, p in zip(*each, strict=True):
             extent = d * (k - 1) + 1
@@ -506,7 +505,7 @@ class SqueezeExcite(_Layer):
                 value.setflags(write=False)
         excite.function_of("activation", self.activation, excite.ACTIVATIONS)
         excite.function_of("gate", self.gate, excite.GATES)
-        functional._is_last(self.data_format, None)
+        is_last(self.data_format, None)
         self.__dict__["_weights"] = excite.weights_of(self.w1, self.b1, self.w2, self.b2)
 
     def forward(self, x: Any, out: Any = None) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 import cpool
-from cpool.functional import PlanOnly
+from cpool.calls import PlanOnly
 from cpool.plan import packed_strides
 
 from .errors import Failure, Mismatch

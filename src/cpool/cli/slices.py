@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cpool import dispatch
-from cpool.functional import plan_between
+from cpool.calls import plan_between
 from cpool.plan import Plan, packed_strides
 from cpool.windows import Windows, part
 
