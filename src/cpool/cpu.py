@@ -221,8 +221,7 @@ STRIP = 64  # elements of a line that AVX-512 keeps in registers
 PAD = 16
 FAR = 2**24  # bytes of an input from which on it is read in the order of memory, and asked for early
 FAR_OUT = 2**25  # bytes of a result that is better written past the caches, if that is all that is done
-WHOLE = 2048  # elements of its rows that are read from end to end
-FAR_LINE = 512  # elements of its lines, if rows are longer: what they need is not to be driven out of L1
+FAR_LINE = 2048  # elements of its lines
 FAR_ROW = 1024  # bytes of a pixel's channels, if there are several, for which that is worth it
 NEXT = 2**18  # bytes to the next plane, at most, that is asked for while this one is read
 TILE = 32768  # bytes of results that are built in one piece, where many are alike
@@ -230,6 +229,7 @@ MOST = 2**20  # bytes of results that one of them is built from
 SHORT = 128  # bytes of a row of them that takes no less than its results, if they are not
 OFTEN = 8  # of each, on average
 TAPS = 64  # of windows that channels pass one strip after the other
+FEW_TAPS = 9  # the most of those windows that do so when they come from afar, too
 UNITS = 8  # pieces that the work on something large should have, at least
 SMALL = 256  # elements, and results, of planes that are worth pooling side by side
 ROW_TABLE = 32768  # rows of outer windows that are listed once; more are listed as they come
@@ -367,22 +367,19 @@ def _each_once(plan: Plan) -> tuple[Plan, dict[str, Any] | None]:
     return replace(plan, pooled=tuple(pooled), kept=tuple(kept)), spread
 
 
-def _is_read_in_order(path: str, code: int, row: int) -> bool:
+def _is_read_in_order(path: str, code: int, row: int, taps: int) -> bool:
     """Whether that is worth it: sums that cost more than reading rather stay in registers for several rows."""
+    if path in ("rows", "pixels") and simd() == "baseline":
+        return False
     if path == "rows":
-        return code == F32
-    return row >= FAR_ROW and (path != "pixels" or code in (F16, BF16, F32, I32, U32))
+        return code in (F32, I32, U32)
+    return row >= FAR_ROW and (path != "pixels" or (taps > FEW_TAPS and code in (F16, BF16, F32, I32, U32)))
 
 
 def _next_plane(kept: tuple[Kept, ...], outer: tuple[Pooled, ...]) -> int:
     """Bytes to the plane that is asked for next, where its rows aren't read in the order of memory."""
     stride = kept[-1].x_stride if kept else 0
     return stride if len(outer) > 1 and abs(stride) <= NEXT else 0
-
-
-def _far_line(windows: Windows, channels: int) -> int:
-    """How many elements of a row are read from afar before the next row is."""
-    return WHOLE if int(windows.stops.max() - windows.starts.min()) * channels <= WHOLE else FAR_LINE
 
 
 def _tiles(inner: dict[str, Any], channels: int, repeat: bool, line: int = LINE) -> list[dict[str, Any]]:
@@ -524,7 +521,8 @@ def build(plan: Plan) -> _kernels.Call:
         path = "copy"
     if path == "wide" and plan.lanes == LANES and step > 1:
         pack = True
-    far = plan.elements * size > FAR and _is_read_in_order(path, code, channels * size if channels > 1 else FAR_ROW)
+    row = channels * size if channels > 1 else FAR_ROW
+    far = plan.elements * size > FAR and _is_read_in_order(path, code, row, max_rows * width)
     kind = _kind(code, path, plan.reducer)
     tiles: list[dict[str, Any]] = []
     # far pixels come fastest whole, even if their sums fill half of L1
@@ -538,7 +536,7 @@ def build(plan: Plan) -> _kernels.Call:
         channel_tile = min(channel_tile, max(-(-channels // (pieces * STRIP)), 1) * STRIP)
     group = 1
     if path == "rows":
-        line = _far_line(inner.windows, channels) if far and max_rows > 1 and not empty else LINE
+        line = FAR_LINE if far and max_rows > 1 else LINE
         tiles = [] if empty else _tiles(spec_inner, channels, plan.reducer == "max", line)
         acc = max((t["columns"] for t in tiles), default=1) * channels
         sums = max((t["last"] - t["first"] for t in tiles), default=1) * channels

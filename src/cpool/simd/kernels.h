@@ -149,6 +149,8 @@ static void NAME(rows)(const char *const *p, int rows, int64_t ahead, ACC *acc, 
     for (; i < n; i += 8) {
         A a = add ? A_LD(acc + i, plane) : A_ZERO();
         for (int r = 0; r < rows; r++)
+            cpool_prefetch_second(p[r], ahead + i * SIZE);
+        for (int r = 0; r < rows; r++)
             a = ADDX(a, n - i < 8 ? XLDN(p[r] + i * SIZE, (int)(n - i)) : XLD(p[r] + i * SIZE));
         A_ST(acc + i, plane, a);
     }

@@ -25,7 +25,6 @@
 
 #define AHEAD 16 /* rows, and twice as many short ones */
 #define SHORT_ROW 512 /* bytes from row to row, at least, of one that isn't short */
-#define MOST_AHEAD 64
 #define LONG_LINE 128 /* elements, at most, of a line that isn't long */
 #define PASSED 524288 /* bytes of rows, at most, that pass again */
 #define AHEAD_BYTES 4096
@@ -47,7 +46,7 @@ static inline int cpool_rows_ahead(const cpool_job *job, int64_t pitch)
         return 2 * AHEAD;
     if (job->n <= LONG_LINE || job->run > 1)
         return AHEAD;
-    return (int)(job->rows < AHEAD / 2 ? AHEAD / 2 : job->rows > MOST_AHEAD ? MOST_AHEAD : job->rows);
+    return (int)(job->rows < AHEAD / 2 ? AHEAD / 2 : job->rows);
 }
 
 /* Whether a line that registers don't hold is added in strips that they do, one after the other: rows that are in a cache
