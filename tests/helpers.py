@@ -570,6 +570,7 @@ def read_as(monkeypatch: pytest.MonkeyPatch, far: bool) -> None:
     """Inputs of any size are read as those beyond the caches are, or as those within them."""
     monkeypatch.setattr(cpu, "FAR", 0 if far else 1 << 62)
     monkeypatch.setattr(cpu, "FAR_ROW", 0)
+    monkeypatch.setattr(cpu, "FEW_TAPS", 0)
     forget_calls()
 
 

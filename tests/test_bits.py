@@ -299,7 +299,16 @@ def test_rows_in_turn_add_up_as_rows_together(dtype, simd, monkeypatch):
             results.append((check if far else call)("adaptive_avg_pool2d", x, (4, 157), **last))
             results.append(call("avg_pool2d", x, (9, 3), stride=2, padding=1, **last))
             results.append(call("adaptive_avg_pool2d", x, (19, 157), **last))
+        large = sample(dtype, (2, 3, 41, 401), wide=True)  # windows of whole vectors, some of them beside each other
+        results.append((check if far else call)("adaptive_avg_pool2d", large, (2, 3)))
+        results.append(call("avg_pool2d", large, (19, 131), stride=(7, 45), padding=(3, 20)))
+        results.append(call("avg_pool2d", large, (19, 135), stride=(11, 133), ceil_mode=True))
+        results.append(call("adaptive_avg_pool2d", sample(dtype, (2, 33, 4600), wide=True), (2, 35)))
         if dtype != "complex64":
+            results += [
+                call("adaptive_max_pool2d", large, (2, 3)),
+                call("max_pool2d", large, (19, 131), stride=(21, 45)),
+            ]
             results += [cpool.adaptive_max_pool2d(x, (4, 157), **last) for x, last in rows]
             x = sample(dtype, (2, 11, 9, 263))
             results += cpool.adaptive_max_pool2d(x, (3, 1), return_indices=True, **LAST)

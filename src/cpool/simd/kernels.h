@@ -234,7 +234,44 @@ static inline __attribute__((always_inline)) void NAME(rest)(const char *p, A a[
         a[u] = ADDX(a[u], u + 1 == vectors && tail < 8 ? XLDN(p + 8 * u * SIZE, tail) : XLD(p + 8 * u * SIZE));
 }
 
-/* The 32 lanes of one window, element i of a row in lane i % 32. */
+/* One row of a window to its 32 lanes, element i in lane i % 32; `whole` of its elements fill all lanes each time. */
+static inline __attribute__((always_inline)) void NAME(window_row)(const char *p, int64_t whole, int64_t ahead, int second, A a[4],
+                                                                 int vectors, int tail)
+{
+    const char *stop = p + whole * SIZE;
+#if BATCH
+    while (p < stop) {
+        X part[4];
+        const char *pause = stop - p > CPOOL_LANES * BATCH * SIZE ? p + CPOOL_LANES * BATCH * SIZE : stop;
+        for (int u = 0; u < 4; u++)
+            part[u] = XZERO();
+        for (; p < pause; p += CPOOL_LANES * SIZE) {
+            if (ahead)
+                cpool_prefetch_into(second, p, ahead);
+            for (int u = 0; u < 4; u++)
+                part[u] = XADD(part[u], XLD(p + 8 * u * SIZE));
+        }
+        for (int u = 0; u < 4; u++)
+            a[u] = ADDX(a[u], part[u]);
+    }
+    if (ahead && vectors)
+        cpool_prefetch_into(second, p, ahead);
+#else
+    for (; p < stop; p += CPOOL_LANES * SIZE) {
+        if (ahead)
+            for (int u = 0; u < CPOOL_LANES * SIZE; u += 64)
+                cpool_prefetch_into(second, p, ahead + u);
+        for (int u = 0; u < 4; u++)
+            a[u] = ADDX(a[u], XLD(p + 8 * u * SIZE));
+    }
+    if (ahead)
+        for (int u = 0; u < 8 * vectors * SIZE; u += 64)
+            cpool_prefetch_into(second, p, ahead + u);
+#endif
+    NAME(rest)(p, a, vectors, tail);
+}
+
+/* The 32 lanes of one window. */
 static inline __attribute__((always_inline)) void NAME(window)(const cpool_job *job, const char *base, int64_t ahead, A a[4],
                                                              int vectors, int tail)
 {
@@ -242,37 +279,8 @@ static inline __attribute__((always_inline)) void NAME(window)(const cpool_job *
     const int second = job->rows > FEW_ROWS; /* rows that lie so far ahead are more than the first cache keeps */
     for (int u = 0; u < 4; u++)
         a[u] = A_ZERO();
-    for (int64_t r = 0; r < job->rows; r++) {
-        const char *p = base + job->off[r], *stop = p + whole * SIZE;
-#if BATCH
-        while (p < stop) {
-            X part[4];
-            const char *pause = stop - p > CPOOL_LANES * BATCH * SIZE ? p + CPOOL_LANES * BATCH * SIZE : stop;
-            for (int u = 0; u < 4; u++)
-                part[u] = XZERO();
-            for (; p < pause; p += CPOOL_LANES * SIZE) {
-                if (ahead)
-                    cpool_prefetch_into(second, p, ahead);
-                for (int u = 0; u < 4; u++)
-                    part[u] = XADD(part[u], XLD(p + 8 * u * SIZE));
-            }
-            for (int u = 0; u < 4; u++)
-                a[u] = ADDX(a[u], part[u]);
-        }
-#else
-        for (; p < stop; p += CPOOL_LANES * SIZE) {
-            if (ahead)
-                for (int u = 0; u < CPOOL_LANES * SIZE; u += 64)
-                    cpool_prefetch_into(second, p, ahead + u);
-            for (int u = 0; u < 4; u++)
-                a[u] = ADDX(a[u], XLD(p + 8 * u * SIZE));
-        }
-        if (ahead)
-            for (int u = 0; u < 8 * vectors * SIZE; u += 64)
-                cpool_prefetch_into(second, p, ahead + u);
-#endif
-        NAME(rest)(p, a, vectors, tail);
-    }
+    for (int64_t r = 0; r < job->rows; r++)
+        NAME(window_row)(base + job->off[r], whole, ahead, second, a, vectors, tail);
 }
 
 /* The same where there is one row, of one time 32 elements and not two. */
@@ -511,6 +519,28 @@ static int NAME(planes)(const cpool_call *c, const char *x, int64_t x_step, int6
 }
 #endif
 
+/* 32 lanes to their sum; eight windows are folded together. */
+static inline __attribute__((always_inline)) double *NAME(fold_lanes)(const A a[4], int64_t n, A *kept, int *filled, double *sums,
+                                                                    int64_t plane)
+{
+#ifdef FOLD8
+    kept[*filled] = n <= 8 ? a[0] : A_ADD(A_ADD(a[0], a[2]), A_ADD(a[1], a[3]));
+    if (++*filled == 8) {
+        A_ST(sums, plane, FOLD8(kept));
+        *filled = 0;
+        sums += 8;
+    }
+    return sums;
+#else
+    ACC lane[2 * CPOOL_LANES];
+    (void)kept, (void)filled;
+    for (int u = 0; u < 4; u++)
+        A_ST(lane + 8 * u, CPOOL_LANES, a[u]);
+    A_TREE(lane, CPOOL_LANES, 1, n < CPOOL_LANES ? n : CPOOL_LANES, sums, plane);
+    return sums + 1;
+#endif
+}
+
 /* The sums of windows whose rows are contiguous: n is the width, and `run` windows lie run_step apart. */
 static inline __attribute__((always_inline)) double *NAME(windows)(const cpool_job *job, int vectors, A *kept, int *filled,
                                                                  double *sums, int64_t plane)
@@ -526,20 +556,44 @@ static inline __attribute__((always_inline)) double *NAME(windows)(const cpool_j
             NAME(short_row)(base + job->off[0], ahead, a, vectors, tail);
         else
             NAME(window)(job, base, ahead, a, vectors, tail);
-#ifdef FOLD8
-        kept[*filled] = job->n <= 8 ? a[0] : A_ADD(A_ADD(a[0], a[2]), A_ADD(a[1], a[3]));
-        if (++*filled == 8) {
-            A_ST(sums, plane, FOLD8(kept));
-            *filled = 0;
-            sums += 8;
+        sums = NAME(fold_lanes)(a, job->n, kept, filled, sums, plane);
+    }
+    return sums;
+}
+
+/* Windows beside each other, from afar, each row through all of them: so it comes in the order of memory. */
+static double *NAME(beside)(const cpool_job *jobs, int count, A *kept, int *filled, double *sums, int64_t plane)
+{
+    ACC lanes[2 * BESIDE * CPOOL_LANES];
+    const int64_t apart = BESIDE * CPOOL_LANES;
+    const int64_t wide = jobs[count - 1].base + jobs[count - 1].n * SIZE - jobs->base;
+    const int64_t ahead = cpool_ahead(cpool_pitch(jobs), (int)(AHEAD_FAR / wide + 1));
+    for (int64_t r = 0; r < jobs->rows; r++)
+        for (int g = 0; g < count; g++) {
+            const cpool_job *job = jobs + g;
+            const char *p = job->base + job->off[r];
+            const int64_t whole = job->n - job->n % CPOOL_LANES;
+            const int tail = (int)((job->n - 1) % 8) + 1;
+            ACC *lane = lanes + g * CPOOL_LANES;
+            A a[4];
+            for (int u = 0; u < 4; u++)
+                a[u] = r ? A_LD(lane + 8 * u, apart) : A_ZERO();
+            switch ((job->n % CPOOL_LANES + 7) / 8) {
+#define LEFT(V)                                                                                                    \
+    case V:                                                                                                        \
+        NAME(window_row)(p, whole, ahead, 1, a, V, tail);                                                          \
+        break;
+                LEFT(0) LEFT(1) LEFT(2) LEFT(3) LEFT(4)
+#undef LEFT
+            }
+            for (int u = 0; u < 4; u++)
+                A_ST(lane + 8 * u, apart, a[u]);
         }
-#else
-        ACC lane[2 * CPOOL_LANES];
-        (void)kept, (void)filled;
+    for (int g = 0; g < count; g++) {
+        A a[4];
         for (int u = 0; u < 4; u++)
-            A_ST(lane + 8 * u, CPOOL_LANES, a[u]);
-        A_TREE(lane, CPOOL_LANES, 1, job->n < CPOOL_LANES ? job->n : CPOOL_LANES, sums++, plane);
-#endif
+            a[u] = A_LD(lanes + g * CPOOL_LANES + 8 * u, apart);
+        sums = NAME(fold_lanes)(a, jobs[g].n, kept, filled, sums, plane);
     }
     return sums;
 }
@@ -548,12 +602,22 @@ static void NAME(lanes)(const cpool_job *jobs, int64_t count, double *sums, int6
 {
     A kept[8];
     int filled = 0;
-    for (int64_t g = 0; g < count; g++)
+    for (int64_t g = 0; g < count; g++) {
+        const int some = cpool_beside(jobs + g, count - g, MANY_COLUMNS);
+        if (some > 1) {
+            sums = NAME(beside)(jobs + g, some, kept, &filled, sums, plane);
+            g += some - 1;
+            continue;
+        }
         switch ((jobs[g].n % CPOOL_LANES + 7) / 8) {
-#define LEFT(V)                                                                                                        case V:                                                                                                                sums = NAME(windows)(jobs + g, V, kept, &filled, sums, plane);                                                     break;
+#define LEFT(V)                                                                                                    \
+    case V:                                                                                                        \
+        sums = NAME(windows)(jobs + g, V, kept, &filled, sums, plane);                                             \
+        break;
             LEFT(0) LEFT(1) LEFT(2) LEFT(3) LEFT(4)
 #undef LEFT
         }
+    }
 #ifdef FOLD8
     if (filled) {
         for (int k = filled; k < 8; k++)

@@ -30,6 +30,9 @@
 #define AHEAD_BYTES 4096
 #define AHEAD_ROWS 32 /* of wide windows, if they have more than a few */
 #define FEW_ROWS 4
+#define BESIDE 32 /* windows, at most, that take a row before the next, if they have many */
+#define MANY_ROWS 16
+#define MANY_COLUMNS (CPOOL_LANES * (STRIP > 2 ? 2 : 4)) /* what few registers hold pays later to come and go */
 #define AHEAD_FAR 8192 /* of what is read in the order of memory */
 
 /* How far apart the rows of a line are, at first; and how far ahead some rows are: too far to be there, maybe. */
@@ -47,6 +50,18 @@ static inline int cpool_rows_ahead(const cpool_job *job, int64_t pitch)
     if (job->n <= LONG_LINE || job->run > 1)
         return AHEAD;
     return (int)(job->rows < AHEAD / 2 ? AHEAD / 2 : job->rows);
+}
+
+/* How many windows from afar lie beside each other in the same rows, so that all of them take a row before the next. */
+static inline int cpool_beside(const cpool_job *jobs, int64_t count, int columns)
+{
+    int some = 1;
+    if (!jobs->far || jobs->rows < MANY_ROWS || jobs->n < columns || jobs->run != 1)
+        return 1;
+    while (some < count && some < BESIDE && jobs[some].off == jobs->off && jobs[some].rows == jobs->rows &&
+           jobs[some].base > jobs[some - 1].base && jobs[some].base - jobs->base < cpool_pitch(jobs))
+        some++;
+    return some;
 }
 
 /* Whether a line that registers don't hold is added in strips that they do, one after the other: rows that are in a cache
