@@ -264,6 +264,7 @@ LAST = {"data_format": "channels_last"}
 LARGE = {  # 100 MB of float32
     "many planes": ("adaptive_avg_pool2d", (64, 64, 81, 79), (7, 5), {}),
     "one plane of many rows": ("adaptive_avg_pool2d", (1, 1, 5003, 5001), (1007, 1), {}),
+    "one row of high windows": ("adaptive_avg_pool2d", (1, 1, 5003, 5001), (1, 500), {}),
     "strided windows of one plane": ("avg_pool2d", (1, 1, 5003, 5001), 3, {}),
     "one huge window": ("adaptive_avg_pool2d", (1, 1, 5003, 5001), 1, {}),
     "the largest of one huge window": ("adaptive_max_pool2d", (1, 1, 5003, 5001), 1, {}),

@@ -537,6 +537,8 @@ def build(plan: Plan) -> _kernels.Call:
     group = 1
     if path == "rows":
         line = FAR_LINE if far and max_rows > 1 else LINE
+        if plan.elements > UNITS * BLOCK:  # few high windows: only their columns can be shared out
+            line = min(line, max(lines * outer_windows * inner.windows.length * channels // UNITS, 2 * STRIP))
         tiles = [] if empty else _tiles(spec_inner, channels, plan.reducer == "max", line)
         acc = max((t["columns"] for t in tiles), default=1) * channels
         sums = max((t["last"] - t["first"] for t in tiles), default=1) * channels
