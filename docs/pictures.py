@@ -228,7 +228,7 @@ def call() -> str:
     end = fork + 4 * gap + 3 * height
     parts += box(left, end, width, height, "the result", "of x's own kind, lying in memory as x does", "outside")
     # the short way, past everything that only depends on shapes and types
-    begin, arrive = places[1] + height / 2, fork + gap + height + gap + height / 2
+    begin, arrive = places[2] + height / 2, fork + gap + height + gap + height / 2
     parts.append(arrow([(left, begin), (left - 18, begin), (left - 18, arrive), (left, arrive)], "short"))
     y = end + height + 22
     parts.append(arrow([(left, y - 4), (left + 34, y - 4)], "short"))
