@@ -108,7 +108,6 @@ def _plan_of(
 
 
 def run(op: Operation, args: tuple[Any, ...], x: Any, dtype: Any, out: Any, backend: Any) -> Any:
-    """One call whose result is one array."""
     """One call, whole: seen before, or planned now."""
     there = type(x) is not np.ndarray and arrays.is_device_array(x)
     usual = backend is None and (there or dispatch.is_default())  # only such calls are remembered and found again
@@ -159,7 +158,7 @@ def write(plan: Plan, x: Array, target: Array, choice: dispatch.Choice, aside: C
     arrays.assign(target, dispatch.run(plan, x, result, choice))
 
 
-_INDICES = "with indices"  # where calls without them have a type  # where calls without them have a type
+_INDICES = "with indices"  # where calls without them have a type
 
 
 def run_max(op: Operation, args: tuple[Any, ...], return_indices: Any, x: Any, out: Any, backend: Any) -> Any:

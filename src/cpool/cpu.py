@@ -221,7 +221,7 @@ STRIP = 64  # elements of a line that AVX-512 keeps in registers
 PAD = 16
 FAR = 2**24  # bytes of an input from which on it is read in the order of memory, and asked for early
 FAR_OUT = 2**25  # bytes of a result that is better written past the caches, if that is all that is done
-FAR_LINE = 2048  # elements of its lines
+FAR_LINE = 2048  # elements of a line that its rows are added to
 FAR_ROW = 1024  # bytes of a pixel's channels, if there are several, for which that is worth it
 NEXT = 2**18  # bytes to the next plane, at most, that is asked for while this one is read
 TILE = 32768  # bytes of results that are built in one piece, where many are alike
@@ -374,6 +374,11 @@ def _is_read_in_order(path: str, code: int, row: int, taps: int) -> bool:
     if path == "rows":
         return code in (F32, I32, U32)
     return row >= FAR_ROW and (path != "pixels" or (taps > FEW_TAPS and code in (F16, BF16, F32, I32, U32)))
+
+
+def _share(plan: Plan, length: int, times: int) -> int:
+    """How much of so many channels, or of a line, is a piece: of few large windows, only these can be shared out."""
+    return length if plan.elements <= UNITS * BLOCK else max(-(-length * times // (UNITS * STRIP)), 1) * STRIP
 
 
 def _next_plane(kept: tuple[Kept, ...], outer: tuple[Pooled, ...]) -> int:
@@ -530,15 +535,12 @@ def build(plan: Plan) -> _kernels.Call:
     lines = math.prod(k.length for k in kept)
     if path == "pixels" and STRIP < channels <= 2 * STRIP:
         channel_tile = -(-channels // 16) * 8  # two halves, each of which stays in registers
-    elif path == "pixels" and lines * outer_windows * inner.windows.count < UNITS and plan.elements > UNITS * BLOCK:
-        # few large windows: only their channels can be shared out
-        pieces = -(-UNITS // max(1, lines * outer_windows * inner.windows.count))
-        channel_tile = min(channel_tile, max(-(-channels // (pieces * STRIP)), 1) * STRIP)
+    elif path == "pixels":
+        channel_tile = min(channel_tile, _share(plan, channels, lines * outer_windows * inner.windows.count))
     group = 1
     if path == "rows":
         line = FAR_LINE if far and max_rows > 1 else LINE
-        if plan.elements > UNITS * BLOCK:  # few high windows: only their columns can be shared out
-            line = min(line, max(lines * outer_windows * inner.windows.length * channels // UNITS, 2 * STRIP))
+        line = min(line, _share(plan, inner.windows.length * channels, lines * outer_windows))
         tiles = [] if empty else _tiles(spec_inner, channels, plan.reducer == "max", line)
         acc = max((t["columns"] for t in tiles), default=1) * channels
         sums = max((t["last"] - t["first"] for t in tiles), default=1) * channels

@@ -9,6 +9,8 @@ from . import gradients
 from .calls import run, run_global, run_max
 from .rules import ADAPTIVE_AVG, ADAPTIVE_MAX, AVG, GLOBAL_AVG, GLOBAL_MAX, MAX, Ints, Padding, Size
 
+# ---- adaptive ------------------------------------------------------------------------------------
+
 
 def adaptive_avg_pool(
     x: Any, output_size: Size, *, axes: Ints | None = None, dtype: Any = None, out: Any = None, backend: Any = None
@@ -154,6 +156,9 @@ def adaptive_max_pool3d(
     return run_max(ADAPTIVE_MAX[3], (output_size, data_format), return_indices, x, out, backend)
 
 
+# ---- global --------------------------------------------------------------------------------------
+
+
 def global_avg_pool(
     x: Any,
     *,
@@ -199,6 +204,9 @@ def global_max_pool(
         return run_max(GLOBAL_MAX, (data_format,), return_indices, x, out, backend)
 
     return run_global(GLOBAL_MAX, data_format, keepdims, x, out, whole)
+
+
+# ---- strided -------------------------------------------------------------------------------------
 
 
 def avg_pool(

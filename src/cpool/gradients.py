@@ -83,7 +83,7 @@ def _check_out(out: Any, grad: Array, shape: Shape, dtype: np.dtype[Any]) -> Arr
 
 
 def _keep(op: Operation, args: tuple[Any, ...], keepdims: Any, shape: Shape, **parts: Any) -> tuple[Any, ...]:
-    """Gradients of a global pooling, and what has their shape, with the axes that keepdims=False took away."""
+    """The axes of a global pooling; then gradients, and what has their shape, with those that keepdims=False took."""
     keepdims = as_flag("keepdims", keepdims)
     axes = _axes_of(lambda: op.rule(shape, args))[0]
     wanted = tuple(1 if a in axes else n for a, n in enumerate(shape) if keepdims or a not in axes)
@@ -94,7 +94,7 @@ def _keep(op: Operation, args: tuple[Any, ...], keepdims: Any, shape: Shape, **p
             bad_value(name, array.shape, f"{op.name} of {shape} has shape {wanted}")
         whole = arrays.expand_dims(array, axes)
         found.append(part if keepdims else whole if wrap is None else wrap(whole))
-    return tuple(found)
+    return axes, *found
 
 
 # ---- averages --------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ def of_global_average(
 ) -> Any:
     """The gradient of a global average, which may lack the axes it was taken over."""
     if keepdims is not True:
-        (grad,) = _keep(op, (data_format,), keepdims, _as_shape(input_shape), grad=grad)
+        _, grad = _keep(op, (data_format,), keepdims, _as_shape(input_shape), grad=grad)
     return of_average(op, (data_format,), grad, input_shape, out, backend)
 
 
@@ -380,8 +380,7 @@ def of_global_largest(
 ) -> Any:
     """The gradient of a global maximum; it and the indices may lack the axes it was taken over."""
     shape = _as_shape(input_shape)
-    grad, indices = _keep(op, (data_format,), keepdims, shape, grad=grad, indices=indices)
-    axes = _axes_of(lambda: op.rule(shape, (data_format,)))[0]
+    axes, grad, indices = _keep(op, (data_format,), keepdims, shape, grad=grad, indices=indices)
     return of_largest(op, 0, axes, grad, indices, input_shape, out, backend)
 
 

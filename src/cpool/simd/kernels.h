@@ -135,7 +135,7 @@ static void NAME(rows)(const char *const *p, int rows, int64_t ahead, ACC *acc, 
         for (; i + 16 <= n; i += 16) {                                                                             \
             A a = add ? A_LD(acc + i, plane) : A_ZERO(), b = add ? A_LD(acc + i + 8, plane) : A_ZERO();            \
             for (int r = 0; r < R; r++)                                                                            \
-                cpool_prefetch_second(p[r], ahead + i * SIZE);                                                                       \
+                cpool_prefetch_second(p[r], ahead + i * SIZE);                                                     \
             a = NAME(some_rows)(a, p, i * SIZE, R);                                                                \
             b = NAME(some_rows)(b, p, (i + 8) * SIZE, R);                                                          \
             A_ST(acc + i, plane, a);                                                                               \
@@ -602,11 +602,10 @@ static void NAME(lanes)(const cpool_job *jobs, int64_t count, double *sums, int6
 {
     A kept[8];
     int filled = 0;
-    for (int64_t g = 0; g < count; g++) {
-        const int some = cpool_beside(jobs + g, count - g, MANY_COLUMNS);
+    for (int64_t g = 0, some; g < count; g += some) {
+        some = cpool_beside(jobs + g, count - g, MANY_COLUMNS);
         if (some > 1) {
-            sums = NAME(beside)(jobs + g, some, kept, &filled, sums, plane);
-            g += some - 1;
+            sums = NAME(beside)(jobs + g, (int)some, kept, &filled, sums, plane);
             continue;
         }
         switch ((jobs[g].n % CPOOL_LANES + 7) / 8) {
