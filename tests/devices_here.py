@@ -66,9 +66,9 @@ class Device:
 
 def needs_doubles(dtype: np.dtype, options: dict[str, Any]) -> bool:
     """Whether an average of this type is float64."""
-    wanted = np.dtype(options.get("dtype") or np.float32)
-    wide = any((t.kind == "f" and t.itemsize == 8) or t.itemsize == 16 for t in (dtype, wanted))
-    return wide or (options.get("dtype") is None and dtype.kind in "iu" and dtype.itemsize > 2)
+    if options.get("dtype") is None:
+        return dtype.str[1:] in ("f8", "c16") or (dtype.kind in "iu" and dtype.itemsize > 2)
+    return np.dtype(options["dtype"]).str[1:] in ("f8", "c16")
 
 
 def engines() -> list[Device]:

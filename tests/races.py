@@ -79,6 +79,9 @@ def run() -> None:
                     same(cpool.adaptive_avg_pool2d_backward(there(values), shape, **on), expected)
                     expected = cpool.adaptive_max_pool2d_backward(values, indices, shape, **on)
                     same(cpool.adaptive_max_pool2d_backward(there(values), there(indices), shape, **on), expected)
+            for shape, size, data_format in shapes:
+                x, on = random.random(shape), {"data_format": data_format, "dtype": np.float32}
+                same(cpool.adaptive_avg_pool2d(there(x), size, **on), cpool.adaptive_avg_pool2d(x, size, **on))
             x = random.random((1, 1, 40, 38)).astype(np.float32)  # boxes of boxes of outputs
             values, indices = cpool.max_pool2d(x, 3, 2, 1, return_indices=True)
             expected = cpool.max_pool2d_backward(values, indices, x.shape)

@@ -769,16 +769,18 @@ def test_without_doubles_what_needs_them_is_refused(queue, cla):
     indices = cla.zeros(queue, x.shape, np.int64)
     with devices.pretend(fp64=False):
         for call, what, dtype, way_out in (
-            (lambda: cpool.adaptive_avg_pool2d(d, 7), "x", "float64", narrow.format("x", "float32")),
-            (lambda: cpool.adaptive_avg_pool2d(d, 7, dtype="f4"), "x", "float64", narrow.format("x", "float32")),
-            (lambda: cpool.adaptive_avg_pool2d(z, 7), "x", "complex128", narrow.format("x", "complex64")),
+            (lambda: cpool.adaptive_avg_pool2d(d, 7), "the result", "float64", asked.format("float32")),
+            (lambda: cpool.adaptive_avg_pool2d(z, 7), "the result", "complex128", asked.format("complex64")),
             (lambda: cpool.adaptive_avg_pool2d(integers, 3), "the result", "float64", asked.format("float32")),
             (lambda: cpool.adaptive_avg_pool2d_backward(d, shape), "grad", "float64", narrow.format("grad", "float32")),
             (
                 lambda: cpool.adaptive_max_pool2d_backward(d, indices, shape),
                 *("grad", "float64", narrow.format("grad", "float32")),
             ),
-            (lambda: cpool.explain("adaptive_avg_pool2d", z, 7), "x", "complex128", narrow.format("x", "complex64")),
+            (
+                lambda: cpool.explain("adaptive_avg_pool2d", z, 7),
+                *("the result", "complex128", asked.format("complex64")),
+            ),
         ):
             wanted = rf"^{what} is {dtype}, and the device .* has no doubles; {re.escape(way_out)}"
             with pytest.raises(cpool.BackendUnavailable, match=wanted):
@@ -787,6 +789,30 @@ def test_without_doubles_what_needs_them_is_refused(queue, cla):
         single = cpool.adaptive_avg_pool2d(cla.to_device(queue, np.full((1, 5, 7), 2**30, np.int32)), 3, dtype="f4")
     assert_same_bits(values.get(), cpool.adaptive_max_pool2d(x, 7))
     assert (single.get() == 2**30).all()
+
+
+@pytest.mark.parametrize("target", ["float32", "float16", "complex64"])
+@pytest.mark.parametrize("traits", [{}, {"cpu": False}, {"cpu": False, "units": 2}], ids=str)
+def test_doubles_are_averaged_where_there_are_none(traits, target, number):
+    """Exponents far apart, numbers no float holds, what cancels, NaN and infinity; few huge windows, and lines."""
+
+    def pooled(operation, x, size, **options):
+        if target == "complex64":
+            x = np.stack((x, x[::-1]), -1).view(np.complex128)[..., 0]
+        check(operation, x, size, dtype=np.dtype(target), **options)
+
+    random = np.random.default_rng(5)
+    with Device(number, True, {"fp64": False, **traits}).on():
+        tiny = "subnormal floats" in cpool.devices()[1 + number].features
+        for shape, size in (((2, 3, 10, 9), 7), ((2, 3, 23, 31), (4, 5)), ((2, 300, 301), 1), ((1, 2, 96, 90), (5, 7))):
+            x = random.standard_normal(shape)
+            cases = [x, x * 2.0 ** random.integers(*((-1000, 900) if tiny else (-60, 90)), shape), x.copy()]
+            some = cases[2].reshape(-1)[:: max(x.size // 37, 1)]
+            some[:] = np.resize((np.nan, np.inf, -np.inf, 1e308, -1e308), some.shape)
+            for case in cases:
+                pooled("adaptive_avg_pool2d", case, size)
+        pooled("adaptive_avg_pool2d", np.tile([1e300, 1.0, -1e300, 2.0], (1, 3, 8, 2)), (3, 1))
+        pooled("avg_pool2d", x, 3, stride=2, divisor_override=-7)
 
 
 def test_a_build_that_fails_says_why_and_the_next_one_works(queue, cla, monkeypatch):

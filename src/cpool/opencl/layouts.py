@@ -122,6 +122,8 @@ def _sum_of(plan: Plan, kind: str, device: Any) -> tuple[str, int]:
         return "LARGEST", 32
     if kind in _SINGLE and doubles:
         return "SUM_DOUBLE", 8
+    if kind == "F64" and not doubles:
+        return "SUM_BITS", 24
     if kind in (*_SINGLE, "F64"):
         return "SUM_PAIR", (8 if doubles else 4) * (4 if plan.division is None else 6)
     largest = math.prod(int(a.windows.sizes.max(initial=0)) for a in plan.pooled)
@@ -132,8 +134,7 @@ def _sum_of(plan: Plan, kind: str, device: Any) -> tuple[str, int]:
 
 def _make(plan: Plan, context: Any, device: Any) -> Layout:
     if plan.reducer != "max":
-        check_doubles(plan.x_dtype, device, "grad" if plan.operation.endswith("_backward") else "x")
-        check_doubles(plan.out_dtype, device, RESULT)
+        check_doubles(plan.out_dtype, device, "grad" if plan.operation.endswith("_backward") else RESULT)
     size = plan.item.itemsize
     pooled = plan.pooled or (Pooled(windows(1, 1), size, size),)
     beside = plan.beside

@@ -250,6 +250,79 @@ static inline wide wide_divide(wide a, ulong d)
     return q;
 }
 
+#ifdef SUM_BITS
+/* ---- doubles, where there are none: a whole number times a power of two ------------------------------- */
+
+#define ROOM 32 /* bits below an element's last: what many shifts to the right lose is nothing in a float */
+#define NOT_A_NUMBER 1
+#define INFINITE 2
+#define MINUS_INFINITE 4
+
+typedef struct {
+    wide sum;
+    int exponent; /* biased as a double's, of the unit of an element whose last bit lies ROOM above the sum's */
+    int told;
+} bits_sum;
+
+static inline bits_sum bits_zero(void)
+{
+    bits_sum s;
+    s.sum = wide_of(0);
+    s.exponent = 1;
+    s.told = 0;
+    return s;
+}
+
+/* a / 2^n, rounded down. */
+static inline wide wide_shift(wide a, int n)
+{
+    const long sign = -(long)is_negative(a.high);
+    if (n > 127)
+        return wide_from(sign, (ulong)sign);
+    if (n > 63) {
+        a.low = (ulong)a.high;
+        a.high = sign;
+        n -= 64;
+    }
+    if (n == 0)
+        return a;
+    return wide_from((long)((ulong)a.high >> n | (ulong)sign << (64 - n)), a.low >> n | (ulong)a.high << (64 - n));
+}
+
+static inline void bits_join(bits_sum *s, bits_sum more)
+{
+    const int exponent = max(s->exponent, more.exponent);
+    s->sum = wide_add(wide_shift(s->sum, exponent - s->exponent), wide_shift(more.sum, exponent - more.exponent));
+    s->exponent = exponent;
+    s->told |= more.told;
+}
+
+static inline void bits_add(bits_sum *s, ulong x)
+{
+    const int exponent = (int)(x >> 52) & 0x7ff, negative = (int)(x >> 63);
+    const ulong fraction = x & ((1UL << 52) - 1), whole = exponent ? fraction | 1UL << 52 : fraction;
+    if (exponent == 0x7ff) {
+        s->told |= fraction ? NOT_A_NUMBER : negative ? MINUS_INFINITE : INFINITE;
+        return;
+    }
+    bits_sum more = bits_zero();
+    more.sum = wide_from((long)(whole >> (64 - ROOM)), whole << ROOM);
+    if (negative)
+        more.sum = wide_minus(more.sum);
+    more.exponent = max(exponent, 1);
+    bits_join(s, more);
+}
+
+static inline float bits_quotient(bits_sum s, long d)
+{
+    if (s.told & NOT_A_NUMBER || s.told == (INFINITE | MINUS_INFINITE))
+        return NAN;
+    if (s.told)
+        return (s.told == INFINITE) == (d > 0) ? INFINITY : -INFINITY;
+    return ldexp(wide_quotient(s.sum, d), s.exponent - 1075 - ROOM) + 0;
+}
+#endif
+
 #ifdef O_INTEGER
 static inline void put_integer(target p, wide sum, long d)
 {
@@ -350,6 +423,15 @@ static inline void add_quotient(total *s, real x, long d) { pairs_add_quotient(s
 static inline void tidy(total *s) { pairs_tidy(s); }
 static inline void join(total *s, total more) { pairs_join(s, more); }
 static inline void finish(target p, total s, long d) { PUT_FLOAT(p, pairs_quotient(s, divisor_of(d))); }
+
+#elif defined SUM_BITS
+
+typedef bits_sum total;
+#define NOTHING bits_zero()
+static inline void add(total *s, ulong x) { bits_add(s, x); }
+static inline void tidy(total *s) {}
+static inline void join(total *s, total more) { bits_join(s, more); }
+static inline void finish(target p, total s, long d) { PUT_FLOAT(p, bits_quotient(s, d)); }
 
 #elif defined SUM_LONG
 

@@ -30,7 +30,7 @@ static inline void add_columns(const window *w, table pooled, uint from, uint ap
     for (extent r = 0; r < rows;) {
         source p = w->x + row_at(w, pooled, r, TAP_STRIDE);
         const extent stop = r + min(tall - r % tall, (extent)RUN);
-#ifndef SUM_PAIR /* which branches */
+#if !(defined SUM_PAIR || defined SUM_BITS) /* which branch */
 #pragma unroll 4
 #endif
         for (; r < stop; r++, p += step) {

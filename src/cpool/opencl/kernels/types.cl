@@ -1,6 +1,7 @@
 /* What elements, sums and results are: chosen by the names that the host defines.
  *
- * X_... the type of an element, O_... of a result; one of SUM_DOUBLE, SUM_PAIR, SUM_LONG, SUM_WIDE or LARGEST.
+ * X_... the type of an element, O_... of a result; one of SUM_DOUBLE, SUM_PAIR, SUM_BITS, SUM_LONG,
+ * SUM_WIDE or LARGEST.
  * FP64: the device has doubles. Strides and offsets are bytes. */
 
 #pragma OPENCL FP_CONTRACT OFF
@@ -47,6 +48,8 @@ static inline float value_at(source p) { return as_float((uint)raw_at(p) << 16);
 static inline float value_at(source p) { return *(const __global float *)p; }
 #elif defined X_F64 && defined FP64
 static inline double value_at(source p) { return *(const __global double *)p; }
+#elif defined X_F64
+static inline ulong value_at(source p) { return raw_at(p); }
 #elif defined X_I8
 static inline long value_at(source p) { return *(const __global char *)p; }
 #elif defined X_U8
