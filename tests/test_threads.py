@@ -289,6 +289,12 @@ def test_large_work_has_pieces_for_many_threads(case, simd):
     assert pieces(*LARGE[case]) >= 4
 
 
+@pytest.mark.parametrize("size", [(7, 11), (41, 45)])
+def test_small_work_is_in_no_more_pieces_than_lines(size, simd):
+    """A line that is cut is slow, also if there are more results than elements."""
+    assert pieces("adaptive_avg_pool2d", (2, 3, 20, 30), size, {}) == 6 * size[0]
+
+
 # ---- many at once --------------------------------------------------------------------------------------
 
 

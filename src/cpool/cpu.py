@@ -539,8 +539,9 @@ def build(plan: Plan) -> _kernels.Call:
         channel_tile = min(channel_tile, _share(plan, channels, lines * outer_windows * inner.windows.count))
     group = 1
     if path == "rows":
+        longer = max(inner.windows.length, inner.windows.count)  # of the elements of a row and its results
         line = FAR_LINE if far and max_rows > 1 else LINE
-        line = min(line, _share(plan, inner.windows.length * channels, lines * outer_windows))
+        line = min(line, _share(plan, longer * channels, lines * outer_windows))
         tiles = [] if empty else _tiles(spec_inner, channels, plan.reducer == "max", line)
         acc = max((t["columns"] for t in tiles), default=1) * channels
         sums = max((t["last"] - t["first"] for t in tiles), default=1) * channels
