@@ -7,6 +7,7 @@ one byte written to an input, ends the process.
 from __future__ import annotations
 
 import ctypes
+import gc
 import math
 import mmap
 import signal
@@ -14,13 +15,16 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from helpers import DTYPES, FLOATS, LAYOUTS, ROOT, assert_same_bits, call, check, place, python, run_python, sample
+from numpy._core import _multiarray_umath
+from numpy._core.multiarray import get_handler_name
 
 import cpool
-from cpool import cpu
+from cpool import _kernels, cpu
 
 if not hasattr(ctypes.CDLL(None), "mprotect"):
     pytest.skip("no mprotect on this system", allow_module_level=True)
@@ -475,3 +479,176 @@ def test_nothing_is_allocated_before_an_error(argument, function, arguments, opt
             assert tracemalloc.get_traced_memory()[1] < 2**20
         finally:
             tracemalloc.stop()
+
+
+# ---- the memory of large results ------------------------------------------------------------------------
+
+MOST = _kernels.kept_memory()[1]
+keeps = pytest.mark.skipif(not MOST, reason="this system can't keep memory that it may take back")
+LARGE = (1, 9, 1024, 1024)  # floats
+
+
+def large_gradient(value: float = 1.0) -> np.ndarray:
+    return cpool.adaptive_avg_pool2d_backward(np.full((*LARGE[:2], 1, 1), value * 2.0**20, np.float32), LARGE)
+
+
+@keeps
+@pytest.mark.parametrize("small", [False, True])
+def test_large_results_take_what_others_left(small):
+    """Of several operations; alive ones never share it, and NumPy sees arrays like any other."""
+    shape = (1, 9, 96, 96) if small else LARGE
+    x = np.ones(shape, np.float32)
+    weights = np.ones((1, 9)), np.zeros(1), np.zeros((9, 1)), np.full(9, 40.0)
+    places = np.broadcast_to(np.arange(x.size // 9).reshape(shape[2:]), shape)
+    calls = (
+        lambda: cpool.adaptive_avg_pool2d_backward(np.full((*shape[:2], 1, 1), math.prod(shape[2:]), "f"), shape),
+        lambda: cpool.avg_pool2d(x, 1),
+        lambda: cpool.max_pool2d(x, 3, 1, 1),
+        lambda: cpool.squeeze_excite(x, *weights),
+        lambda: cpool.max_pool2d_backward(x, places, shape),
+    )
+    for each in calls:
+        first, second = each(), each()
+        for result in (first, second):
+            assert result.flags.owndata
+            assert result.base is None
+            assert ("cpool" in get_handler_name(result)) is not small
+            assert (result == 1).all()
+        assert not np.shares_memory(first, second)
+        del result
+        if not small:
+            waiting, where = _kernels.kept_memory()[0], first.ctypes.data
+            del first
+            assert _kernels.kept_memory()[0] > waiting
+            third = each()
+            assert third.ctypes.data == where
+            assert (third == 1).all()
+            assert (second == 1).all()
+    assert get_handler_name() == "default_allocator"
+
+
+@keeps
+def test_what_is_kept_is_bounded():
+    """In bytes and in blocks; what is much larger than what is asked for waits for others."""
+    byte = np.dtype(np.uint8)
+
+    def new(size: int) -> np.ndarray:
+        return _kernels.empty(byte, (size,), (1,))
+
+    for size in (MOST // 3, MOST // 3, MOST // 3, MOST // 3, MOST - 2**20, MOST + 1, *range(2**26, 2**27, 2**22)):
+        new(size)
+        assert _kernels.kept_memory()[0] <= MOST, size
+    some = [new(2**26) for _ in range(10)]
+    some.clear()
+    assert _kernels.kept_memory()[0] < 5 * (2**26 + 2**22)
+    new(2**28)
+    where = new(2**28).ctypes.data
+    assert new(2**27).ctypes.data != where
+    assert new(2**28 - 2**20).ctypes.data == where
+
+
+@keeps
+def test_large_results_are_known_to_tracemalloc_and_can_be_resized():
+    large_gradient()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        result = large_gradient()
+        held = tracemalloc.get_traced_memory()[0] - before
+        assert abs(held - result.nbytes) < 2**20
+        for shape in ((1, 10, 1024, 1024), (7, 1024)):  # zeros where there were none
+            n = min(math.prod(shape), result.size)
+            result.resize(shape, refcheck=False)
+            assert (result.ravel()[:n] == 1).all()
+            assert not result.ravel()[n:].any()
+        result.resize((0,), refcheck=False)
+        del result
+        assert tracemalloc.get_traced_memory()[0] - before < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+SHORT_OF_MEMORY = """
+import resource
+import numpy as np
+from cpool import _kernels
+byte = np.dtype("u1")
+def new(size):
+    return _kernels.empty(byte, (size,), (1,))
+new(3 * 2**26)
+assert _kernels.kept_memory()[0] >= 3 * 2**26
+with open("/proc/self/statm") as told:
+    used = int(told.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, resource.RLIM_INFINITY))
+assert new(7 * 2**25).size == 7 * 2**25
+try:
+    new(2**40)
+except MemoryError as error:
+    print("MemoryError", _kernels.kept_memory()[0])
+"""
+
+
+@keeps
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of Linux")
+@pytest.mark.skipif(MOST < 2**28, reason="little memory is kept here")
+def test_what_is_kept_gives_way():
+    """Where the system gives no more, to a result that it is too small for; what is too much is Python's own error."""
+    assert run_python(SHORT_OF_MEMORY).split() == ["MemoryError", "0"]
+
+
+class Handler(ctypes.Structure):
+    """NumPy's PyDataMem_Handler, version 1."""
+
+    Allocate = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+    Free = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+    _fields_ = (
+        ("name", ctypes.c_char * 127),
+        ("version", ctypes.c_uint8),
+        ("context", ctypes.c_void_p),
+        ("malloc", Allocate),
+        ("others", ctypes.c_void_p * 2),
+        ("free", Free),
+    )
+
+
+@keeps
+def test_a_memory_that_the_user_chose_is_used():
+    libc, api = ctypes.CDLL(None), ctypes.pythonapi
+    libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = (
+        ctypes.c_void_p,
+        [ctypes.c_size_t],
+        [ctypes.c_void_p],
+    )
+    api.PyCapsule_GetPointer.restype = ctypes.POINTER(ctypes.c_void_p)
+    api.PyCapsule_GetPointer.argtypes = ctypes.py_object, ctypes.c_char_p
+    api.PyCapsule_New.restype = ctypes.py_object
+    api.PyCapsule_New.argtypes = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p
+    table = api.PyCapsule_GetPointer(_multiarray_umath._ARRAY_API, None)
+    set_handler = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(table[304])
+    mine = Handler(
+        name=b"of the user",
+        version=1,
+        malloc=Handler.Allocate(lambda _, size: libc.malloc(size)),
+        free=Handler.Free(lambda _, memory, size: libc.free(memory)),
+    )
+    before = set_handler(api.PyCapsule_New(ctypes.addressof(mine), b"mem_handler", None))
+    try:
+        result = large_gradient()
+        assert get_handler_name(result) == get_handler_name() == "of the user"
+        assert (result == 1).all()
+        del result
+    finally:
+        set_handler(before)
+    assert "cpool" in get_handler_name(large_gradient())
+
+
+@keeps
+def test_results_of_many_threads_at_once():
+    """Those that die in one may be another's."""
+
+    def work(value: int) -> bool:
+        return all(bool((large_gradient(value) == value).all()) for _ in range(10))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(1, 9)))

@@ -164,6 +164,8 @@ cdef class Layout:
     cdef cnp.npy_intp strides[66]
 
     cdef bint holds(self, cnp.ndarray array) noexcept
+    cdef int64_t size(self) noexcept
+    cdef object made(self)
     cdef object empty(self)
     cdef object zeros(self)
 

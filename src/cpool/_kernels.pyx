@@ -3,10 +3,11 @@
 
 from cython.parallel cimport parallel
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.pycapsule cimport PyCapsule_New
 from cpython.ref cimport Py_INCREF
-from libc.stdint cimport int64_t, intptr_t, uint64_t
+from libc.stdint cimport int64_t, intptr_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 cimport numpy as cnp
 
@@ -30,6 +31,16 @@ cdef extern from "simd/threads.h" nogil:
     void *cpool_scratch_take(int64_t bytes) noexcept
     void cpool_scratch_give(void *scratch) noexcept
 
+cdef extern from "simd/memory.h" nogil:
+    int cpool_memory_is_kept() noexcept
+    int cpool_memory_waits(size_t size) noexcept
+    int64_t cpool_memory_waiting() noexcept
+    int64_t cpool_memory_most() noexcept
+    void *cpool_memory_new(void *context, size_t size) noexcept
+    void *cpool_memory_zeros(void *context, size_t count, size_t size) noexcept
+    void *cpool_memory_resized(void *context, void *memory, size_t size) noexcept
+    void cpool_memory_free(void *context, void *memory, size_t size) noexcept
+
 cdef extern from *:
     """
     #if defined(__clang__)
@@ -52,6 +63,18 @@ cdef extern from "numpy/arrayobject.h":
     object PyArray_Zeros(int nd, const cnp.npy_intp *dims, cnp.PyArray_Descr *descr, int fortran)
     object PyArray_NewFromDescr(PyTypeObject *subtype, cnp.PyArray_Descr *descr, int nd, const cnp.npy_intp *dims,
                                 const cnp.npy_intp *strides, void *data, int flags, object obj)
+    ctypedef struct PyDataMemAllocator:
+        void *ctx
+        void *(*malloc)(void *context, size_t size) noexcept nogil
+        void *(*calloc)(void *context, size_t count, size_t size) noexcept nogil
+        void *(*realloc)(void *context, void *memory, size_t size) noexcept nogil
+        void (*free)(void *context, void *memory, size_t size) noexcept nogil
+    ctypedef struct PyDataMem_Handler:
+        char name[127]
+        uint8_t version
+        PyDataMemAllocator allocator
+    object PyDataMem_SetHandler(object handler)
+    void *PyDataMem_DefaultHandler  # NumPy's own
 
 cpool_watch_fork()
 
@@ -66,6 +89,7 @@ cdef int64_t RELEASE = 5000      # work below which the GIL is kept
 cdef int64_t GUESS = 20_000      # an estimate below that is replaced
 cdef int RUNS = 8                # ... by what so many runs alone take
 cdef int64_t MAPPED = 32 << 20   # bytes above which C libraries hand out pages that nobody used
+cdef int64_t APART = 1 << 20     # ... between gradients, from which most of these stay untouched
 
 cdef int64_t last_team = 0       # when a team of threads last ended
 cdef int64_t last_call = 0       # when a call last stayed alone though a team would have paid
@@ -325,12 +349,32 @@ cdef class Layout:
                 return False
         return True
 
-    cdef object empty(self):
-        """A new array that lies so; the strides must be those of a packed one."""
+    cdef int64_t size(self) noexcept:
+        """The bytes of a packed array."""
+        cdef int i
+        cdef int64_t bytes = cnp.PyDataType_ELSIZE(<cnp.dtype> self.dtype)
+        for i in range(self.ndim):
+            bytes *= self.dims[i]
+        return bytes
+
+    cdef object made(self):
         Py_INCREF(self.dtype)
         return PyArray_NewFromDescr(
             <PyTypeObject *> cnp.ndarray, <cnp.PyArray_Descr *> self.dtype, self.ndim, self.dims,
             self.strides, NULL, 0, None)
+
+    cdef object empty(self):
+        """A new array that lies so; the strides must be those of a packed one. A large one, if nobody chose another
+        memory for NumPy's arrays, in ours."""
+        if self.size() <= MAPPED or not cpool_memory_is_kept():
+            return self.made()
+        before = PyDataMem_SetHandler(keeping)
+        try:
+            if <void *> before == PyDataMem_DefaultHandler:
+                return self.made()
+        finally:
+            PyDataMem_SetHandler(before)
+        return self.made()
 
     cdef object zeros(self):
         """The same of zeros that the operating system still has to make; None where they would have to be written."""
@@ -344,6 +388,29 @@ cdef class Layout:
             return None
         Py_INCREF(self.dtype)
         return PyArray_Zeros(self.ndim, self.dims, <cnp.PyArray_Descr *> self.dtype, 0)
+
+
+# How NumPy asks for the memory of large results: it must stay where it is.
+cdef PyDataMem_Handler handler
+memset(&handler, 0, sizeof(handler))
+memcpy(handler.name, b"cpool_keeps_memory", 18)
+handler.version = 1
+handler.allocator.malloc = cpool_memory_new
+handler.allocator.calloc = cpool_memory_zeros
+handler.allocator.realloc = cpool_memory_resized
+handler.allocator.free = cpool_memory_free
+cdef object keeping = PyCapsule_New(&handler, "mem_handler", NULL)
+
+
+def empty(cnp.dtype dtype, tuple shape, tuple strides):
+    """A new packed array that lies so."""
+    cdef Layout layout = Layout(dtype, shape, strides)
+    return layout.empty()
+
+
+def kept_memory():
+    """Bytes that results left behind and that wait for others, and how many there may be."""
+    return cpool_memory_waiting(), cpool_memory_most()
 
 
 cdef cnp.ndarray target_of(Layout result, cnp.ndarray x, out):
@@ -714,7 +781,9 @@ cdef class Scatter(Short):
         if team.bad:
             return None
         if fresh:
-            out = self.result.zeros() if cpool_scatter_is_sparse(&c) else None
+            if cpool_scatter_is_sparse(&c) and not (
+                    c.length * c.size < APART * c.outputs and cpool_memory_waits(self.result.size())):
+                out = self.result.zeros()
             c.zeros = out is not None
             if out is None:
                 out = self.result.empty()

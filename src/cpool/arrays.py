@@ -10,10 +10,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _dlpack
+from . import _dlpack, _kernels
 from ._dlpack import HOST
 from .errors import bad_kind, bad_value
-from .plan import check_size, packed, product
+from .plan import check_size, packed_strides, product
 from .windows import as_int
 
 Array = NDArray[Any]
@@ -299,6 +299,16 @@ def check_together(argument: str, x: Array, other: Array) -> None:
     if is_device_array(other) is not there:
         kinds = "a device array", "an array of the host"
         bad_kind(argument, type(other), f"{kinds[not there]} is needed, as the first one is: .get() or to_device()")
+
+
+def packed(
+    shape: tuple[int, ...], order: tuple[int, ...], dtype: np.dtype[Any], memory: memoryview | None = None
+) -> Array:
+    """A new array of `shape` whose axes lie in `order`, in memory of its own or in this."""
+    strides = packed_strides(shape, order, dtype.itemsize)
+    if memory is None:
+        return _kernels.empty(dtype, shape, strides)
+    return np.ndarray(shape, dtype, memory, strides=strides)
 
 
 def new(

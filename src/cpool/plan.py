@@ -222,13 +222,6 @@ def packed_strides(shape: tuple[int, ...], order: tuple[int, ...], itemsize: int
     return tuple(strides)
 
 
-def packed(
-    shape: tuple[int, ...], order: tuple[int, ...], dtype: np.dtype[Any], memory: memoryview | None = None
-) -> np.ndarray[Any, Any]:
-    """A new array of `shape` whose axes lie in `order`, in memory of its own or in this."""
-    return np.ndarray(shape, dtype, memory, strides=packed_strides(shape, order, dtype.itemsize))
-
-
 def _distance(stride: int) -> int:
     """How far apart elements lie. A stride of zero says nothing of where an axis lies: outermost it disturbs nobody."""
     return abs(stride) or 2**63

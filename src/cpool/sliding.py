@@ -13,8 +13,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from . import cpu
-from .plan import Plan, lay_out, memory_order, packed, packed_strides, plans, product, repeats
+from . import _kernels, cpu
+from .plan import Plan, lay_out, memory_order, packed_strides, plans, product, repeats
 from .windows import Windows, windows
 
 Array = NDArray[Any]
@@ -27,7 +27,8 @@ HALVES = windows(2, 1)
 def run(plan: Plan, x: Array, out: Array | None) -> Array:
     """Pool x by a plan that slides, into `out` or a new array."""
     if out is None:
-        out = packed(plan.out_shape, plan.out_order, plan.out_dtype)
+        strides = packed_strides(plan.out_shape, plan.out_order, plan.out_dtype.itemsize)
+        out = _kernels.empty(plan.out_dtype, plan.out_shape, strides)
     _run(plan, x, out)
     return out
 

@@ -11,8 +11,8 @@ import pyopencl as cl
 import pyopencl.array as cla
 from numpy.typing import NDArray
 
-from cpool.arrays import empty_aligned, in_lines
-from cpool.plan import Cache, Plan, lay_out, memory_order, packed, packed_strides, plans, product
+from cpool.arrays import empty_aligned, in_lines, packed
+from cpool.plan import Cache, Plan, lay_out, memory_order, packed_strides, plans, product
 from cpool.windows import Windows
 
 from . import devices, pool, scatter
